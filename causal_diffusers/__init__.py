@@ -1,0 +1,95 @@
+"""Causal queries, answered with frozen pretrained image generators.
+
+A *graph* says who listens to whom, a *mechanism* says how, a *query* says what we ask.
+
+Names are imported from their home module on first use (PEP 562): to look at a graph
+loads neither torch nor diffusers.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from causal_diffusers.errors import (
+        CheckpointError,
+        GraphError,
+        NotIdentifiableError,
+        NotInvertibleError,
+        ShapeError,
+    )
+    from causal_diffusers.graphs import ADMG, HGraph, identify
+    from causal_diffusers.mechanisms import (
+        CategoricalMechanism,
+        ConfounderPrior,
+        DiffusionMechanism,
+        Mechanism,
+    )
+    from causal_diffusers.pipeline import CausalPipeline, CausalPipelineOutput
+    from causal_diffusers.scm import StructuralCausalModel
+    from causal_diffusers.training import ModularTrainer, TrainingConfig
+    from causal_diffusers.variables import Categorical, Confounder, Image
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ADMG",
+    "Categorical",
+    "CategoricalMechanism",
+    "CausalPipeline",
+    "CausalPipelineOutput",
+    "CheckpointError",
+    "Confounder",
+    "ConfounderPrior",
+    "DiffusionMechanism",
+    "GraphError",
+    "HGraph",
+    "Image",
+    "Mechanism",
+    "ModularTrainer",
+    "NotIdentifiableError",
+    "NotInvertibleError",
+    "ShapeError",
+    "StructuralCausalModel",
+    "TrainingConfig",
+    "identify",
+]
+
+_HOMES = {
+    "ADMG": "causal_diffusers.graphs",
+    "HGraph": "causal_diffusers.graphs",
+    "identify": "causal_diffusers.graphs",
+    "CheckpointError": "causal_diffusers.errors",
+    "GraphError": "causal_diffusers.errors",
+    "NotIdentifiableError": "causal_diffusers.errors",
+    "NotInvertibleError": "causal_diffusers.errors",
+    "ShapeError": "causal_diffusers.errors",
+    "Categorical": "causal_diffusers.variables",
+    "Confounder": "causal_diffusers.variables",
+    "Image": "causal_diffusers.variables",
+    "CategoricalMechanism": "causal_diffusers.mechanisms",
+    "ConfounderPrior": "causal_diffusers.mechanisms",
+    "DiffusionMechanism": "causal_diffusers.mechanisms",
+    "Mechanism": "causal_diffusers.mechanisms",
+    "StructuralCausalModel": "causal_diffusers.scm",
+    "ModularTrainer": "causal_diffusers.training",
+    "TrainingConfig": "causal_diffusers.training",
+    "CausalPipeline": "causal_diffusers.pipeline",
+    "CausalPipelineOutput": "causal_diffusers.pipeline",
+    # Not ours and not in __all__: diffusers loads a component only if the library that
+    # model_index.json names, here this package, has an attribute called as its base class.
+    "ModelMixin": "diffusers",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name from its home module on first use (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """List the public names before they are imported, for completion in a shell."""
+    return sorted({*globals(), *__all__})
