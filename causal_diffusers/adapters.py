@@ -1,0 +1,109 @@
+r"""Gated LoRA: condition a frozen network by choosing its low-rank update.
+
+A LoRA layer adds a low-rank update to a frozen weight $W$. Here the context $c$ (what
+the parents are) multiplies the $r$ coordinates of that update by a gate,
+
+$$ y = W x + \tfrac{\alpha}{r} \, B \big(g(c) \odot A x\big) , $$
+
+so that the context selects the update instead of being fed to a network that was never
+built to take it. It works for any denoiser, unconditional ones included. $B = 0$ at the
+start, hence the network is untouched, bit for bit, until training moves $B$.
+
+References:
+    LoRA: low-rank adaptation of large language models (Hu et al., 2022), Sec. 4.1.
+    The layers are those of peft; only the gate is ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from peft import LoraConfig, inject_adapter_in_model
+from peft.tuners.lora import LoraLayer
+from torch import Tensor, nn
+
+__all__ = ["GatedLoRA"]
+
+
+class _Gate:
+    """Multiply the output of one `lora_A` by its gate (picklable, unlike a closure)."""
+
+    def __init__(self, owner: GatedLoRA, index: int) -> None:
+        self.owner = owner
+        self.index = index
+
+    def __call__(self, module: nn.Module, arguments: Any, output: Tensor) -> Tensor:
+        gate = self.owner.gates[self.index].to(output.dtype)
+        if output.dim() == 4:  # (B, r, H, W) of a convolution
+            return output * gate[:, :, None, None]
+        return output * gate.view(len(gate), *[1] * (output.dim() - 2), gate.shape[-1])
+
+
+class GatedLoRA(nn.Module):
+    r"""Gates for LoRA updates that are injected into a frozen network.
+
+    The network keeps the updates (peft's `lora_A`, `lora_B`) in its own state; this
+    module holds $g$, and hooks that apply it.
+
+    Arguments:
+        network: The frozen network; LoRA layers are injected into it, in place.
+        context_features: The width of the context $c$.
+        rank: The rank $r$ of every update.
+        alpha: The scale $\alpha$ of every update.
+        target_modules: Literal names of the layers to adapt, as peft matches them: a
+            layer is adapted if its name ends with one of them.
+        width: The width of the two hidden layers of $g$.
+
+    Raises:
+        ValueError: If no layer of the network has one of these names.
+
+    Example:
+        >>> network = nn.Sequential(nn.Linear(3, 3))
+        >>> x = torch.randn(2, 3, generator=torch.Generator().manual_seed(0))
+        >>> before = network(x)
+        >>> gates = GatedLoRA(network, 4, rank=2, alpha=2, target_modules=["0"])
+        >>> gates.set_context(torch.ones(2, 4))
+        >>> torch.equal(network(x), before)
+        True
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        context_features: int,
+        *,
+        rank: int,
+        alpha: float,
+        target_modules: Sequence[str],
+        width: int = 64,
+    ) -> None:
+        super().__init__()
+        targets = list(target_modules)
+        config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=targets)  # type: ignore[arg-type]
+        inject_adapter_in_model(config, network)
+        layers = [module for module in network.modules() if isinstance(module, LoraLayer)]
+        self.trunk = nn.Sequential(
+            nn.Linear(context_features, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU()
+        )
+        self.head = nn.Linear(width, rank * len(layers))
+        self.gates: tuple[Tensor, ...] = ()
+        for index, layer in enumerate(layers):
+            layer.lora_A["default"].register_forward_hook(_Gate(self, index))
+        self._rank = rank
+
+    def set_context(self, context: Tensor) -> None:
+        """Compute the gates that the network uses from now on.
+
+        Call it once for a batch, not once for a denoising step.
+
+        Arguments:
+            context: What the parents are, with shape (B, context_features); B is the
+                batch size of the network's next calls.
+        """
+        self.gates = self.head(self.trunk(context)).split(self._rank, dim=-1)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the gates of the last batch, which may carry gradients, out of copies."""
+        return {**self.__dict__, "gates": ()}

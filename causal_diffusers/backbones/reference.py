@@ -1,0 +1,251 @@
+"""Where a frozen backbone comes from: loaded once, then cited, never copied.
+
+A pipeline on disk holds no weight of its base. It holds a reference: the repository, the
+commit, the sha256 of the weights, the class and the licence. What is loaded must match.
+
+A base is a folder in the layout of `diffusers.DDPMPipeline` (`unet/`, `scheduler/`, or
+both at the root, as the oldest repositories have it), safetensors only.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import DDPMScheduler, UNet2DModel
+from safetensors import SafetensorError, safe_open
+
+from causal_diffusers.aliases import OWNER, shipped_folder
+from causal_diffusers.backbones.pixel_diffusion import PixelDiffusion
+from causal_diffusers.errors import CheckpointError
+
+__all__ = ["BackboneReference", "load_backbone"]
+
+_WEIGHTS, _SCHEDULE = "diffusion_pytorch_model.safetensors", "scheduler_config.json"
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclasses.dataclass(frozen=True)
+class BackboneReference:
+    """What a pipeline on disk says of its base.
+
+    Arguments:
+        repo: The repository id, or None for a local folder that has none.
+        revision: The commit, 40 hexadecimal digits; None for a shipped base.
+        sha256: The hash of the weights.
+        class_name: The class of the network.
+        license: The licence that the base's card states, or None.
+
+    Raises:
+        CheckpointError: If the repository id is a path or malformed, a Hub id has no
+            commit, or the class is unknown.
+
+    Example:
+        >>> BackboneReference("../x", None, "0" * 64)
+        Traceback (most recent call last):
+        ...
+        causal_diffusers.errors.CheckpointError: ...
+    """
+
+    repo: str | None
+    revision: str | None
+    sha256: str
+    class_name: str = "UNet2DModel"
+    license: str | None = None
+
+    def __post_init__(self) -> None:
+        where = str(self.repo)
+        if self.repo is not None and (not _REPOSITORY.fullmatch(self.repo) or ".." in self.repo):
+            raise CheckpointError(
+                f"A base is referred to as 'owner/name', never by a path: got {self.repo!r}.",
+                path=where,
+            )
+        if self.class_name != "UNet2DModel" or not _SHA256.fullmatch(str(self.sha256)):
+            raise CheckpointError(
+                f"The reference to {where} needs class UNet2DModel and a sha256 of 64 "
+                f"digits: got {self.class_name!r}, {self.sha256!r}.",
+                path=where,
+            )
+        pinned = self.revision is not None and _COMMIT.fullmatch(str(self.revision))
+        if self.repo is not None and not self.repo.startswith(f"{OWNER}/") and not pinned:
+            raise CheckpointError(
+                f"A base on the Hub is pinned to a commit of 40 hexadecimal digits: got "
+                f"revision {self.revision!r} for {where}. Branches move; name the commit.",
+                path=where,
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Describe the reference in plain JSON.
+
+        Example:
+            >>> sorted(BackboneReference(None, None, "0" * 64).to_dict())
+            ['class_name', 'license', 'repo', 'revision', 'sha256']
+        """
+        return dataclasses.asdict(self)
+
+
+def load_backbone(
+    source: str | Path, *, revision: str | None = None, expected: BackboneReference | None = None
+) -> tuple[PixelDiffusion, BackboneReference]:
+    """Load a frozen base and say where it came from.
+
+    Arguments:
+        source: A folder in DDPMPipeline layout, a shipped id `causal-diffusers/<name>`,
+            or the id of a Hub repository.
+        revision: Branch, tag or commit on the Hub.
+        expected: The reference that the weights must match, if one was saved.
+
+    Returns:
+        The backbone and its reference.
+
+    Raises:
+        CheckpointError: If a file is missing or damaged, the weights do not fit the
+            config, the repository has no safetensors, or the sha256 is another one.
+
+    Example:
+        >>> load_backbone("nowhere/at-all/x")
+        Traceback (most recent call last):
+        ...
+        causal_diffusers.errors.CheckpointError: ...
+    """
+    folder, repo, commit = _fetch(source, revision)
+    weights = _member(folder, "unet", _WEIGHTS)
+    digest = _sha256(weights)
+    if expected is not None and digest != expected.sha256:
+        raise CheckpointError(
+            f"{source}: the weights of the base are not those that the adapter was trained "
+            f"on (sha256 {digest[:12]}..., expected {expected.sha256[:12]}...). Pass the "
+            "right base with `backbones={variable: path}`.",
+            path=weights,
+        )
+    reference = BackboneReference(repo, commit, digest, license=_license(folder))
+    return PixelDiffusion(_load_unet(weights), _load_schedule(folder)), expected or reference
+
+
+def _fetch(source: str | Path, revision: str | None) -> tuple[Path, str | None, str | None]:
+    """Find the folder of a base; give it with its repository id and commit."""
+    name = str(source)
+    if (shipped := shipped_folder(source)) is not None:
+        return shipped, name, None
+    if Path(source).is_dir():
+        return Path(source), None, None
+    if not _REPOSITORY.fullmatch(name) or ".." in name:
+        raise CheckpointError(
+            f"`{name}` is neither a folder nor a repository id 'owner/name'. Check the "
+            "spelling, or give the folder that holds unet/ and scheduler/.",
+            path=name,
+        )
+    from huggingface_hub import snapshot_download
+
+    patterns = ["model_index.json", "README.md", "unet/*", "scheduler/*", "*.json", _WEIGHTS]
+    ignored = ["*.bin", "*.pt", "*.pth", "*.ckpt", "*.py", "*.msgpack", "*.h5"]
+    found = snapshot_download(
+        name, revision=revision, allow_patterns=patterns, ignore_patterns=ignored
+    )
+    return Path(found), name, Path(found).name
+
+
+def _member(folder: Path, subfolder: str, file: str) -> Path:
+    """Find a file of the base in its subfolder or, in the oldest layout, at the root."""
+    for candidate in (folder / subfolder / file, folder / file):
+        if candidate.is_file():
+            return candidate
+    raise CheckpointError(
+        f"{folder}: there is no {subfolder}/{file}. A base is a DDPMPipeline folder with "
+        "safetensors weights; re-save older ones with `save_pretrained`.",
+        path=folder,
+    )
+
+
+def _load_unet(weights: Path) -> UNet2DModel:
+    """Load the network, strictly: every tensor on disk has its place, and no other."""
+    config = read_json(weights.parent / "config.json")
+    if config.get("_class_name") != "UNet2DModel":
+        raise CheckpointError(
+            f"{weights.parent}: the network is a {config.get('_class_name')!r}; this release "
+            "takes UNet2DModel checkpoints.",
+            path=weights,
+        )
+    stored = sum(torch.Size(shape).numel() for shape in stored_shapes(weights).values())
+    try:
+        with torch.device("meta"):
+            planned = sum(p.numel() for p in UNet2DModel.from_config(config).parameters())
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{weights.parent}/config.json does not describe a network: {error}.", path=weights
+        ) from None
+    if planned != stored:
+        raise CheckpointError(
+            f"{weights}: config.json plans {planned:,} parameters and the file holds "
+            f"{stored:,}. Config and weights belong to different networks.",
+            path=weights,
+        )
+    unet, report = UNet2DModel.from_pretrained(
+        weights.parent, use_safetensors=True, low_cpu_mem_usage=False, output_loading_info=True
+    )
+    wrong = {key: names for key, names in report.items() if names and key.endswith("_keys")}
+    if wrong:
+        raise CheckpointError(f"{weights}: tensors do not fit the config: {wrong}.", path=weights)
+    return unet
+
+
+def _load_schedule(folder: Path) -> DDPMScheduler:
+    config = read_json(_member(folder, "scheduler", _SCHEDULE))
+    return DDPMScheduler.from_config(config)
+
+
+def stored_shapes(weights: Path) -> dict[str, tuple[int, ...]]:
+    """Read the names and shapes of the tensors in a safetensors file, not the tensors.
+
+    Raises:
+        CheckpointError: If the file is missing or no safetensors file.
+    """
+    if not weights.is_file():
+        raise CheckpointError(f"{weights} does not exist.", path=weights)
+    try:
+        with safe_open(weights, framework="pt") as file:
+            return {name: tuple(file.get_slice(name).get_shape()) for name in list(file.keys())}
+    except SafetensorError as error:
+        raise CheckpointError(
+            f"{weights} is not a safetensors file: {error}.", path=weights
+        ) from None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        CheckpointError: If the file is missing, damaged or holds something else.
+    """
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read as JSON: {error}.", path=path) from None
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} should hold a JSON object.", path=path)
+    return content
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _license(folder: Path) -> str | None:
+    """Read the licence that the model card in `folder` states, if it has one."""
+    card = folder / "README.md"
+    if not card.is_file():
+        return None
+    from huggingface_hub import ModelCard
+
+    return ModelCard.load(card, ignore_metadata_errors=True).data.to_dict().get("license")

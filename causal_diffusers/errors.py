@@ -1,0 +1,104 @@
+"""What can go wrong, in five classes.
+
+Every class also derives from a built-in exception, so callers may catch either. The
+messages follow one template: the broken rule in the user's own words, what was
+received, and the way out.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+__all__ = [
+    "CheckpointError",
+    "GraphError",
+    "NotIdentifiableError",
+    "NotInvertibleError",
+    "ShapeError",
+]
+
+
+class GraphError(ValueError):
+    """A graph is malformed, or a name is not one of its variables.
+
+    Example:
+        >>> issubclass(GraphError, ValueError)
+        True
+    """
+
+
+class NotIdentifiableError(ValueError):
+    """A query has no answer in the observational distribution and the graph alone.
+
+    Arguments:
+        message: What was asked and why it cannot be answered.
+        query: The query as text, for instance `"P(Y | do(X))"`.
+        hedge: The pair of C-forests that blocks identification.
+
+    Example:
+        >>> NotIdentifiableError("...", query="P(Y | do(X))", hedge=None).query
+        'P(Y | do(X))'
+    """
+
+    def __init__(self, message: str, *, query: str, hedge: Any) -> None:
+        super().__init__(message)
+        self.query = query
+        self.hedge = hedge
+
+
+class NotInvertibleError(RuntimeError):
+    """A mechanism was asked for exogenous noise that it cannot infer.
+
+    Arguments:
+        message: Which call needed the noise, and what to use instead.
+        variable: The variable whose mechanism is not invertible.
+
+    Example:
+        >>> NotInvertibleError("...", variable="xray").variable
+        'xray'
+    """
+
+    def __init__(self, message: str, *, variable: str) -> None:
+        super().__init__(message)
+        self.variable = variable
+
+
+class ShapeError(ValueError):
+    """A tensor has another shape than its variable promises.
+
+    Arguments:
+        message: What was expected, what came, and how to convert it.
+        variable: The variable concerned.
+        expected: The promised shape.
+        received: The shape that came.
+
+    Example:
+        >>> ShapeError("...", variable="x", expected=(1,), received=(2,)).received
+        (2,)
+    """
+
+    def __init__(
+        self, message: str, *, variable: str, expected: tuple[Any, ...], received: tuple[Any, ...]
+    ) -> None:
+        super().__init__(message)
+        self.variable = variable
+        self.expected = expected
+        self.received = received
+
+
+class CheckpointError(RuntimeError):
+    """A file on disk is missing, damaged, hostile or made for something else.
+
+    Arguments:
+        message: What is wrong with the file and how to mend it.
+        path: The file or folder concerned.
+
+    Example:
+        >>> CheckpointError("...", path="model_index.json").path
+        'model_index.json'
+    """
+
+    def __init__(self, message: str, *, path: str | Path) -> None:
+        super().__init__(message)
+        self.path = str(path)

@@ -1,0 +1,27 @@
+"""How one variable is made from its parents, its confounders and noise of its own.
+
+| file | mechanism | variable | likelihood | paper |
+|---|---|---|---|---|
+| `categorical` | softmax of a small network | categorical | exact | Jang, Gu & Poole, 2017 |
+| `diffusion` | frozen denoiser + gated LoRA | image | bound | Ho & Salimans, 2022 |
+| `confounder` | prior of a finite confounder | hidden | exact | |
+
+To add one: a file here that subclasses `Mechanism`, a row above, an entry in the tests'
+zoo, and its name in the list of classes that a pipeline on disk may name.
+"""
+
+from causal_diffusers.mechanisms.base import LikelihoodMechanism, Mechanism, SamplingOptions
+from causal_diffusers.mechanisms.categorical import CategoricalMechanism
+from causal_diffusers.mechanisms.component import Component
+from causal_diffusers.mechanisms.confounder import ConfounderPrior
+from causal_diffusers.mechanisms.diffusion import DiffusionMechanism
+
+__all__ = [
+    "CategoricalMechanism",
+    "Component",
+    "ConfounderPrior",
+    "DiffusionMechanism",
+    "LikelihoodMechanism",
+    "Mechanism",
+    "SamplingOptions",
+]

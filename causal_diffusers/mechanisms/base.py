@@ -1,0 +1,186 @@
+r"""How one variable is made: the interface of every mechanism.
+
+A mechanism is the structural assignment
+
+$$ v = f_V\big(pa(V), u_{c \ni V}, \varepsilon_V\big) $$
+
+of one variable. It is created on its own (`CategoricalMechanism()`), then *bound* to a
+variable of a graph, which fixes what its parents and confounders look like and builds
+the network. Parents and confounders are always named, never positional.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from causal_diffusers.mechanisms.component import Component
+from causal_diffusers.variables import Confounder, Variable, variable_from_dict
+
+__all__ = ["LikelihoodMechanism", "Mechanism", "SamplingOptions"]
+
+
+@dataclasses.dataclass(frozen=True)
+class SamplingOptions:
+    """What a caller may ask of the mechanisms that sample in steps.
+
+    Arguments:
+        num_inference_steps: Denoising steps, or None for the mechanism's default.
+        guidance_scale: Weight of classifier-free guidance. 1 samples the causal
+            conditional; more changes the distribution.
+        batch_size: How many samples a frozen network sees at once.
+        progress_bar: Wraps an iterable to show progress.
+
+    Example:
+        >>> SamplingOptions().guidance_scale == 1
+        True
+    """
+
+    num_inference_steps: int | None = None
+    guidance_scale: float = 1.0
+    batch_size: int = 256
+    progress_bar: Callable[..., Any] | None = None
+
+
+class Mechanism(Component, abc.ABC):
+    r"""The structural assignment $f_V$ of one variable.
+
+    A subclass decorates its `__init__` with `register_to_config`, takes plain JSON only,
+    and ends it with `self._build_if_bound()`. Its config then holds `variable`,
+    `parents` and `confounders`, each None until the mechanism is bound.
+    """
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether the mechanism knows its variable, parents and confounders."""
+        return self.config["variable"] is not None
+
+    @property
+    def variable(self) -> Variable:
+        """The variable that is made."""
+        return variable_from_dict(self.config["variable"])
+
+    @property
+    def parents(self) -> dict[str, Variable]:
+        """The observed parents, by name."""
+        return {name: variable_from_dict(v) for name, v in self.config["parents"].items()}
+
+    @property
+    def confounders(self) -> dict[str, Confounder]:
+        """The confounders that the variable listens to, by name."""
+        return {name: Confounder(**u) for name, u in self.config["confounders"].items()}
+
+    def bind(
+        self,
+        variable: Variable,
+        parents: Mapping[str, Variable],
+        confounders: Mapping[str, Confounder],
+    ) -> Mechanism:
+        """Fix what is made from what, and build the network.
+
+        Binding twice to the same signature changes nothing.
+
+        Arguments:
+            variable: The variable that is made.
+            parents: Its observed parents, by name.
+            confounders: The confounders that it listens to, by name.
+
+        Returns:
+            The mechanism itself.
+
+        Raises:
+            ValueError: If the mechanism is bound to another signature, or cannot make
+                this variable from these parents and confounders.
+        """
+        signature = {
+            "variable": variable.to_dict(),
+            "parents": {name: parents[name].to_dict() for name in sorted(parents)},
+            "confounders": {name: confounders[name].to_dict() for name in sorted(confounders)},
+        }
+        if self.is_bound and signature != {key: self.config[key] for key in signature}:
+            raise ValueError(
+                f"`{type(self).__name__}` is bound to another variable or other parents: "
+                f"it makes {self.config['variable']} from {sorted(self.config['parents'])} "
+                f"and {sorted(self.config['confounders'])}. Create a mechanism of its own "
+                "for each variable."
+            )
+        if not self.is_bound:
+            self._check_signature(variable, parents, confounders)
+            self.register_to_config(**signature)
+            self._build()
+        return self
+
+    @abc.abstractmethod
+    def sample(
+        self,
+        parents: Mapping[str, Tensor],
+        confounders: Mapping[str, Tensor],
+        *,
+        num_samples: int,
+        generator: torch.Generator,
+        options: SamplingOptions,
+    ) -> Tensor:
+        r"""Draw $v = f_V(pa, u, \varepsilon)$ with fresh $\varepsilon$.
+
+        Arguments:
+            parents: Encoded values of the parents, each with shape (N, *shape).
+            confounders: Values of the confounders: (N, dim) floats if Gaussian, (N,)
+                integers if finite.
+            num_samples: N.
+            generator: The source of the exogenous noise.
+            options: Steps, guidance, batch size.
+
+        Returns:
+            Encoded values with shape (N, *shape).
+        """
+
+    def _build_if_bound(self) -> None:
+        """Build the network of a mechanism that is loaded from its config."""
+        if self.is_bound:
+            self._check_signature(self.variable, self.parents, self.confounders)
+            self._build()
+
+    @abc.abstractmethod
+    def _check_signature(
+        self,
+        variable: Variable,
+        parents: Mapping[str, Variable],
+        confounders: Mapping[str, Confounder],
+    ) -> None:
+        """Raise a ValueError where this kind of mechanism cannot serve."""
+
+    @abc.abstractmethod
+    def _build(self) -> None:
+        """Create the modules; `variable`, `parents` and `confounders` are known."""
+
+
+class LikelihoodMechanism(Mechanism):
+    """A mechanism that knows the probability of a value given parents and confounders."""
+
+    @abc.abstractmethod
+    def log_prob(
+        self,
+        values: Tensor,
+        parents: Mapping[str, Tensor],
+        confounders: Mapping[str, Tensor],
+        *,
+        outer: bool = False,
+    ) -> Tensor:
+        r"""Compute $\log p(v \mid pa, u)$.
+
+        Arguments:
+            values: Encoded values with shape (B, *shape).
+            parents: Encoded parents, each with shape (B, *shape).
+            confounders: One draw a row, (B, ...); or, if `outer`, M draws (M, ...) that
+                every row is to be combined with.
+            outer: Whether to combine every row with every draw.
+
+        Returns:
+            Log-probabilities with shape (B,), or (B, M) if `outer`.
+        """
+

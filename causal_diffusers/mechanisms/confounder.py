@@ -1,0 +1,61 @@
+r"""The distribution of a finite confounder, which is learned with its district.
+
+A Gaussian confounder is drawn from $N(0, I)$ and needs no file of its own. A finite one
+has a probability for each of its $K$ states.
+"""
+
+from __future__ import annotations
+
+import torch
+from diffusers.configuration_utils import register_to_config
+from torch import Tensor, nn
+
+from causal_diffusers.mechanisms.component import Component
+
+__all__ = ["ConfounderPrior"]
+
+
+class ConfounderPrior(Component):
+    r"""A learned distribution over the $K$ states of a finite confounder.
+
+    Arguments:
+        states: The number of states K.
+
+    Example:
+        >>> prior = ConfounderPrior(states=4)
+        >>> prior.sample(3, generator=torch.Generator().manual_seed(0)).shape
+        torch.Size([3])
+    """
+
+    @register_to_config
+    def __init__(self, states: int = 2) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(torch.zeros(states))
+
+    def log_weights(self) -> Tensor:
+        r"""Give $\log P(u = k)$, with shape (K,).
+
+        Example:
+            >>> ConfounderPrior(states=4).log_weights().exp().tolist()
+            [0.25, 0.25, 0.25, 0.25]
+        """
+        return self.logits.log_softmax(dim=0)
+
+    @torch.no_grad()
+    def sample(self, num_samples: int, *, generator: torch.Generator) -> Tensor:
+        """Draw states.
+
+        Arguments:
+            num_samples: N.
+            generator: The source of randomness.
+
+        Returns:
+            States, integers with shape (N,).
+
+        Example:
+            >>> ConfounderPrior(states=2).sample(5, generator=torch.Generator()).shape
+            torch.Size([5])
+        """
+        weights = self.log_weights().exp().float().cpu()
+        drawn = torch.multinomial(weights, num_samples, replacement=True, generator=generator)
+        return drawn.to(self.logits.device)

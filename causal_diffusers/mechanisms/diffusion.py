@@ -1,0 +1,369 @@
+r"""An image variable: a frozen pretrained denoiser, told by its parents what to draw.
+
+The denoiser stays as it was downloaded. A gated LoRA (`causal_diffusers.adapters`) lets
+the parents choose the update of its weights, and training moves only that adapter. With
+probability `condition_dropout` the parents are hidden during training, so that sampling
+may sharpen the condition by classifier-free guidance,
+
+$$ \tilde\varepsilon = \varepsilon(x_t, \varnothing) + w \,
+   \big(\varepsilon(x_t, pa) - \varepsilon(x_t, \varnothing)\big) . $$
+
+The causal conditional $p(v \mid pa)$ is $w = 1$; a larger $w$ is another distribution.
+
+References:
+    Classifier-free diffusion guidance (Ho & Salimans, 2022), Sec. 3.
+    Denoising diffusion implicit models (Song, Meng & Ermon, 2021), Sec. 4.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
+from diffusers.configuration_utils import register_to_config
+from diffusers.utils.torch_utils import randn_tensor
+from torch import Tensor
+
+from causal_diffusers.adapters import GatedLoRA
+from causal_diffusers.backbones import BackboneReference, PixelDiffusion, load_backbone
+from causal_diffusers.backbones.reference import read_json
+from causal_diffusers.errors import CheckpointError
+from causal_diffusers.mechanisms.base import Mechanism, SamplingOptions
+from causal_diffusers.mechanisms.component import check_shapes
+from causal_diffusers.mechanisms.encoders import ParentEncoder
+from causal_diffusers.variables import Confounder, Image, Variable
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["DiffusionMechanism"]
+
+ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
+CONVOLUTIONS = ("conv1", "conv2", "conv_shortcut", "conv_in", "conv_out")
+_SAMPLERS = {s.__name__: s for s in (DDIMScheduler, DPMSolverMultistepScheduler, DDPMScheduler)}
+_DEFAULT_STEPS = 20
+
+
+class DiffusionMechanism(Mechanism):
+    """The mechanism of an image variable, on a frozen pixel-space diffusion model.
+
+    Use `from_pretrained` to create one from a pretrained model.
+
+    Arguments:
+        base: Where the frozen model comes from, in plain JSON.
+        rank: The rank of the LoRA updates, in [1, 1024].
+        alpha: Their scale.
+        target_modules: The names of the layers that get one.
+        condition_dropout: How often training hides the parents, in [0, 1).
+        variable: The variable that is made, in plain JSON; set by `bind`.
+        parents: Its parents, by name, in plain JSON; set by `bind`.
+        confounders: Empty: see `bind`.
+
+    Raises:
+        ValueError: If `rank` or `condition_dropout` is out of range.
+
+    Example:
+        >>> DiffusionMechanism(rank=4).is_bound
+        False
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        base: dict | None = None,
+        rank: int = 8,
+        alpha: float = 8.0,
+        target_modules: Sequence[str] = (*ATTENTION, *CONVOLUTIONS),
+        condition_dropout: float = 0.1,
+        variable: dict | None = None,
+        parents: dict | None = None,
+        confounders: dict | None = None,
+    ) -> None:
+        super().__init__()
+        if not 1 <= rank <= 1024 or not 0 <= condition_dropout < 1:
+            raise ValueError(
+                "`DiffusionMechanism` needs a rank in [1, 1024] and a condition_dropout in "
+                f"[0, 1): got {rank} and {condition_dropout}."
+            )
+        if isinstance(target_modules, str) or not all(map(str.isprintable, target_modules)):
+            raise ValueError("`target_modules` is a list of layer names, not a pattern.")
+        self.backbone: PixelDiffusion | None = None
+
+    @classmethod
+    def from_pretrained(  # type: ignore[override]
+        cls,
+        source: str | os.PathLike[str],
+        *,
+        revision: str | None = None,
+        backbone: str | os.PathLike[str] | None = None,
+        rank: int = 8,
+        alpha: float | None = None,
+        target_modules: Sequence[str] = (*ATTENTION, *CONVOLUTIONS),
+        condition_dropout: float = 0.1,
+        **loading: Any,
+    ) -> Self:
+        """Start from a pretrained diffusion model, or load a saved mechanism.
+
+        Arguments:
+            source: A pretrained model: a Hub id, a shipped id `causal-diffusers/<name>` or
+                a folder in DDPMPipeline layout. Or a folder that `save_pretrained` wrote.
+            revision: Branch, tag or commit of a model on the Hub.
+            backbone: For a saved mechanism, where its frozen model has moved to.
+            rank: The rank of the LoRA updates of a new adapter.
+            alpha: Their scale; `rank` if None.
+            target_modules: The names of the layers that get one.
+            condition_dropout: How often training hides the parents.
+            loading: For a saved mechanism, `dtype` and `variant`.
+
+        Returns:
+            An unbound mechanism with an adapter still to be trained, or the saved one.
+
+        Raises:
+            CheckpointError: If the model cannot be loaded, or is not the one that a
+                saved adapter was trained on.
+
+        Example:
+            >>> DiffusionMechanism.from_pretrained("./no/such/folder")
+            Traceback (most recent call last):
+            ...
+            causal_diffusers.errors.CheckpointError: ...
+        """
+        saved = Path(source) / cls.config_name
+        if saved.is_file() and read_json(saved).get("_class_name") == cls.__name__:
+            return super().from_pretrained(source, backbone=backbone, **loading)
+        network, reference = load_backbone(source, revision=revision)
+        mechanism = cls(
+            base=reference.to_dict(),
+            rank=rank,
+            alpha=float(rank if alpha is None else alpha),
+            target_modules=list(target_modules),
+            condition_dropout=condition_dropout,
+        )
+        mechanism._attach(network)
+        return mechanism
+
+    @property
+    def base_reference(self) -> BackboneReference:
+        """Where the frozen model comes from."""
+        return BackboneReference(**self.config["base"])
+
+    def refer_to(self, repo: str, revision: str | None) -> None:
+        """Say under which repository and commit the frozen model can be found.
+
+        Arguments:
+            repo: The repository id.
+            revision: The commit, 40 hexadecimal digits.
+
+        Raises:
+            CheckpointError: If the id is malformed or the commit missing.
+        """
+        reference = {**self.config["base"], "repo": repo, "revision": revision}
+        self.register_to_config(base=BackboneReference(**reference).to_dict())
+
+    def save_pretrained(
+        self,
+        save_directory: str | os.PathLike[str],
+        *,
+        variant: str | None = None,
+        include_backbone: bool = False,
+    ) -> None:
+        """Write the config, the adapter and the sampling schedule.
+
+        Arguments:
+            save_directory: The folder; it is created.
+            variant: A tag in the name of the weights.
+            include_backbone: Whether to write the frozen model too, in `backbone/`.
+        """
+        super().save_pretrained(save_directory, variant=variant)
+        folder, frozen = Path(save_directory), self._frozen()
+        self.scheduler.save_pretrained(folder / "scheduler")
+        if include_backbone:
+            frozen.save_pretrained(folder / "backbone")
+            _, included = load_backbone(folder / "backbone")
+            config = read_json(folder / self.config_name)
+            config["base"]["sha256"] = included.sha256  # of the file as written here
+            (folder / self.config_name).write_text(json.dumps(config, indent=2) + "\n")
+
+    def predict(self, x_t: Tensor, t: Tensor, parents: Mapping[str, Tensor], hidden: Tensor) -> Tensor:
+        """Run the adapted denoiser on noised images.
+
+        Arguments:
+            x_t: The noised images, with shape (B, C, H, W).
+            t: The time steps, integers with shape (B,) or ().
+            parents: Encoded parents, each with shape (B, *shape).
+            hidden: Which rows do not see their parents, booleans with shape (B,).
+
+        Returns:
+            The prediction, with the shape of `x_t`.
+        """
+        self.gates.set_context(self._context(parents, hidden))
+        return self._frozen()(x_t, t)
+
+    @torch.no_grad()
+    def sample(
+        self,
+        parents: Mapping[str, Tensor],
+        confounders: Mapping[str, Tensor],
+        *,
+        num_samples: int,
+        generator: torch.Generator,
+        options: SamplingOptions = SamplingOptions(),  # noqa: B008 (frozen)
+    ) -> Tensor:
+        """Denoise from noise drawn for all samples at once; see `Mechanism.sample`.
+
+        The batch size does not change the result where the sampler is deterministic.
+        """
+        shape = (num_samples, *self.variable.shape)
+        noise = randn_tensor(shape, generator=generator, device=self.device, dtype=self.dtype)
+        steps = options.num_inference_steps or _DEFAULT_STEPS
+        chunks = range(0, num_samples, options.batch_size)
+        wrap = options.progress_bar or (lambda iterable: iterable)
+        jobs = wrap([(start, step) for start in chunks for step in range(steps)])
+        done, images = iter(jobs), []
+        for start in chunks:
+            rows = slice(start, start + options.batch_size)
+            chunk = {name: value[rows] for name, value in parents.items()}
+            images.append(self._denoise(noise[rows], chunk, steps, generator, options, done))
+        for _ in done:  # let the progress bar reach its end
+            pass
+        return torch.cat(images) if images else noise
+
+    def _denoise(
+        self,
+        x: Tensor,
+        parents: Mapping[str, Tensor],
+        steps: int,
+        generator: torch.Generator,
+        options: SamplingOptions,
+        done: Any,
+    ) -> Tensor:
+        """Run the sampling schedule on one batch; the gates are computed once."""
+        scheduler, network = self.scheduler, self._frozen()
+        scheduler.set_timesteps(steps, device=self.device)
+        guided = options.guidance_scale != 1
+        self._set_gates(parents, len(x), guided=guided)
+        extra = {"generator": generator} if _takes_generator(scheduler) else {}
+        x = x * scheduler.init_noise_sigma
+        for t in scheduler.timesteps:
+            next(done, None)
+            seen = scheduler.scale_model_input(torch.cat([x, x]) if guided else x, t)
+            prediction = network(seen, t)
+            if guided:
+                plain, told = prediction.chunk(2)
+                prediction = plain + options.guidance_scale * (told - plain)
+            x = scheduler.step(prediction, t, x, return_dict=False, **extra)[0]
+        return x
+
+    def _set_gates(self, parents: Mapping[str, Tensor], batch: int, *, guided: bool) -> None:
+        told = self._context(parents, torch.zeros(batch, dtype=torch.bool, device=self.device))
+        if guided:
+            hidden = torch.ones(batch, dtype=torch.bool, device=self.device)
+            told = torch.cat([self._context(parents, hidden), told])
+        self.gates.set_context(told)
+
+    def _context(self, parents: Mapping[str, Tensor], hidden: Tensor) -> Tensor:
+        """Encode the parents; hidden rows are zero but for the constant and a flag."""
+        context = self.encoder(parents, len(hidden))
+        flag = hidden[:, None].to(context.dtype)
+        seen = torch.cat([context[:, :1], context[:, 1:] * (1 - flag)], dim=1)
+        return torch.cat([seen, flag], dim=1)
+
+    def _attach(self, network: PixelDiffusion) -> None:
+        """Take the frozen model in, with a sampler made from its schedule."""
+        self.backbone = network
+        self.scheduler = DDIMScheduler.from_config(
+            network.scheduler.config, timestep_spacing="trailing"
+        )
+
+    def _frozen(self) -> PixelDiffusion:
+        if self.backbone is None:
+            raise ValueError(
+                "This `DiffusionMechanism` has no pretrained model. Create it with "
+                '`DiffusionMechanism.from_pretrained("owner/name")`.'
+            )
+        return self.backbone
+
+    def _check_signature(
+        self,
+        variable: Variable,
+        parents: Mapping[str, Variable],
+        confounders: Mapping[str, Confounder],
+    ) -> None:
+        made = self._frozen().image
+        if variable != made:
+            raise ValueError(
+                f"The pretrained model makes {made}: got a variable {variable}. Declare the "
+                "variable as the model makes it, or choose another model."
+            )
+        if confounders:
+            raise ValueError(
+                f"An image made by `DiffusionMechanism` cannot be confounded: it listens to "
+                f"{sorted(confounders)}. A frozen denoiser has no density in which to match "
+                "the confounder. Put a low-dimensional variable that carries the "
+                "confounding between them, as in `U: label, r; r -> image`."
+            )
+
+    def _build(self) -> None:
+        self.encoder = ParentEncoder(self.parents)
+        self.gates = GatedLoRA(
+            self._frozen().unet,
+            self.encoder.features + 1,
+            rank=self.config["rank"],
+            alpha=self.config["alpha"],
+            target_modules=self.config["target_modules"],
+        )
+
+    @classmethod
+    def _build_from(
+        cls,
+        config: dict[str, Any],
+        folder: Path,
+        shapes: dict[str, tuple[int, ...]],
+        *,
+        backbone: str | os.PathLike[str] | None = None,
+        **ignored: Any,
+    ) -> Self:
+        """Load the frozen model, plan the adapter without memory, then build it."""
+        try:
+            reference = BackboneReference(**config["base"])
+            mechanism, planned = cls.from_config(config), cls.from_config(config)
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(
+                f"{folder}/config.json does not describe a {cls.__name__}: {error}", path=folder
+            ) from None
+        embedded = folder / "backbone"
+        source = backbone or (embedded if embedded.is_dir() else reference.repo)
+        if source is None:
+            raise CheckpointError(
+                f"{folder}: the frozen model came from a local folder and is not part of the "
+                "checkpoint. Say where it is with `backbones={variable: path}`.",
+                path=folder,
+            )
+        network, _ = load_backbone(source, revision=reference.revision, expected=reference)
+        with torch.device("meta"):
+            planned._attach(network.planned())
+            planned._build_if_bound()
+        check_shapes(planned.trainable_state(), shapes, folder)
+        mechanism._attach(network)
+        mechanism._build_if_bound()
+        mechanism._load_scheduler(folder / "scheduler" / "scheduler_config.json")
+        return mechanism
+
+    def _load_scheduler(self, path: Path) -> None:
+        config = read_json(path)
+        name = config.get("_class_name")
+        if name not in _SAMPLERS:
+            raise CheckpointError(
+                f"{path}: the sampler is one of {sorted(_SAMPLERS)}: got {name!r}.", path=path
+            )
+        self.scheduler = _SAMPLERS[name].from_config(config)
+
+
+def _takes_generator(scheduler: Any) -> bool:
+    return "generator" in inspect.signature(scheduler.step).parameters
