@@ -17,20 +17,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import permutations
 from types import MappingProxyType
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 from causal_diffusers.graphs import confounders as latent
-from causal_diffusers.graphs import convert, separation, wellformed
-from causal_diffusers.graphs.names import check_known
+from causal_diffusers.graphs import convert, dot, draw, separation, wellformed
+from causal_diffusers.graphs.kinship import Kinship
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 __all__ = ["ADMG"]
 
 
 @final
 @dataclass(frozen=True, init=False, eq=False, repr=False)
-class ADMG:
+class ADMG(Kinship):
     r"""An acyclic directed mixed graph: immutable, hashable, equal by value.
 
     Bare bidirected edges stand for one confounder per maximal clique of them, named after
@@ -57,15 +59,12 @@ class ADMG:
         True
     """
 
-    variables: tuple[str, ...]
-    directed: frozenset[tuple[str, str]]
-    bidirected: frozenset[frozenset[str]]
     _named: dict[str, tuple[str, ...]]
     _bare: frozenset[frozenset[str]]
 
     def __init__(
         self,
-        variables: Sequence[str],
+        variables: Iterable[str],
         directed: Iterable[Iterable[str]] = (),
         bidirected: Iterable[Iterable[str]] = (),
         confounders: Mapping[str, Iterable[str]] | None = None,
@@ -136,6 +135,68 @@ class ADMG:
         return cls(*convert.parse_edges(edges))
 
     @classmethod
+    def from_networkx(cls, graph: nx.DiGraph[Any]) -> ADMG:
+        """Read a graph from networkx.
+
+        Arguments:
+            graph: A directed graph. A node with a true `latent` attribute is not observed
+                and is projected out; an edge with a true `bidirected` attribute is
+                bidirected.
+
+        Returns:
+            The graph over the observed nodes.
+
+        Raises:
+            GraphError: If the graph is undirected or malformed.
+
+        Example:
+            >>> import networkx as nx
+            >>> graph = nx.DiGraph([("D", "I"), ("I", "A"), ("U", "D"), ("U", "A")])
+            >>> graph.nodes["U"]["latent"] = True
+            >>> ADMG.from_networkx(graph)
+            ADMG.parse('D -> I; I -> A; U: D, A')
+        """
+        return cls(*convert.read_networkx(graph))
+
+    @classmethod
+    def from_dot(cls, text: str) -> ADMG:
+        """Read a graph in DOT: see `dot`.
+
+        Arguments:
+            text: The text; `A -> B [dir=both]` is bidirected, `U [latent=true]` is latent.
+
+        Returns:
+            The graph over the observed variables.
+
+        Raises:
+            GraphError: If the text has other statements, or the graph is malformed.
+
+        Example:
+            >>> ADMG.from_dot("digraph { D -> I -> A; D -> A [dir=both, style=dashed] }")
+            ADMG.parse('D -> I; I -> A; D <-> A')
+        """
+        return cls(*dot.read_dot(text))
+
+    @classmethod
+    def from_dagitty(cls, text: str) -> ADMG:
+        """Read a graph of dagitty: see `dot`.
+
+        Arguments:
+            text: The text; latent variables are projected out.
+
+        Returns:
+            The graph over the observed variables.
+
+        Raises:
+            GraphError: If the text has other statements, or the graph is malformed.
+
+        Example:
+            >>> ADMG.from_dagitty("dag { U [latent]  D -> I -> A  D <- U -> A }")
+            ADMG.parse('D -> I; I -> A; U: D, A')
+        """
+        return cls(*dot.read_dagitty(text))
+
+    @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> ADMG:
         """Read a graph from the record that `to_dict` made.
 
@@ -153,7 +214,63 @@ class ADMG:
             >>> ADMG.from_dict(G.to_dict()) == G
             True
         """
-        return cls(*convert.read_dict(record))
+        return cls(**convert.read_dict(record))
+
+    def to_networkx(self) -> nx.DiGraph[str]:
+        """Write the graph as a networkx graph in which each confounder is a latent node.
+
+        Returns:
+            The canonical DAG. Every node has the attribute `latent`.
+
+        Example:
+            >>> sorted(ADMG.parse("X -> Y; U: X, Y").to_networkx().edges)
+            [('U', 'X'), ('U', 'Y'), ('X', 'Y')]
+        """
+        return convert.to_networkx(self)
+
+    def to_dot(self) -> str:
+        """Write the graph in DOT.
+
+        Returns:
+            Text that Graphviz draws and `from_dot` reads.
+
+        Example:
+            >>> G = ADMG.parse("X -> Y; X <-> Y")
+            >>> ADMG.from_dot(G.to_dot()) == G
+            True
+        """
+        return dot.to_dot(self)
+
+    def to_dagitty(self) -> str:
+        """Write the graph for dagitty.
+
+        Returns:
+            Text that dagitty and `from_dagitty` read.
+
+        Example:
+            >>> G = ADMG.parse("X -> Y; X <-> Y")
+            >>> ADMG.from_dagitty(G.to_dagitty()) == G
+            True
+        """
+        return dot.to_dagitty(self)
+
+    def to_mermaid(self) -> str:
+        """Write the graph as a Mermaid flowchart.
+
+        Returns:
+            Text for a Mermaid block in Markdown.
+
+        Example:
+            >>> print(ADMG.parse("X -> Y; X <-> Y").to_mermaid())
+            flowchart LR
+              X --> Y
+              X <-.-> Y
+        """
+        return draw.to_mermaid(self)
+
+    def _repr_html_(self) -> str:
+        """Draw the graph in a notebook."""
+        return draw.to_svg(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Write the graph as plain JSON values.
@@ -179,173 +296,6 @@ class ADMG:
         places = {name: [self._position[v] for v in found[name]] for name in found}
         return {name: found[name] for name in sorted(found, key=lambda name: (places[name], name))}
 
-    @cached_property
-    def _position(self) -> dict[str, int]:
-        return {name: i for i, name in enumerate(self.variables)}
-
-    @cached_property
-    def _parents(self) -> dict[str, frozenset[str]]:
-        return self._neighbours((b, a) for a, b in self.directed)
-
-    @cached_property
-    def _children(self) -> dict[str, frozenset[str]]:
-        return self._neighbours(self.directed)
-
-    @cached_property
-    def _siblings(self) -> dict[str, frozenset[str]]:
-        return self._neighbours(pair for edge in self.bidirected for pair in permutations(edge))
-
-    def _neighbours(self, pairs: Iterable[tuple[str, ...]]) -> dict[str, frozenset[str]]:
-        found: dict[str, list[str]] = {name: [] for name in self.variables}
-        for name, other in pairs:
-            found[name].append(other)
-        return {name: frozenset(others) for name, others in found.items()}
-
-    def select(self, names: str | Iterable[str], argument: str = "variables") -> frozenset[str]:
-        """Check that names are variables of the graph.
-
-        Arguments:
-            names: One variable or several.
-            argument: What the caller calls them in the message.
-
-        Returns:
-            The variables as a set.
-
-        Raises:
-            GraphError: If a name is unknown; the message proposes the nearest one.
-
-        Example:
-            >>> sorted(ADMG.parse("X -> Y").select("X"))
-            ['X']
-        """
-        return check_known(names, self._position, argument)
-
-    def parents(self, of: str | Iterable[str]) -> frozenset[str]:
-        r"""Collect the variables with a directed edge into any of those given.
-
-        Arguments:
-            of: One variable or several.
-
-        Returns:
-            The union of the parents $pa(Y)$, which may include members of `of`.
-
-        Example:
-            >>> G = ADMG.parse("X -> M -> Y")
-            >>> sorted(G.parents("Y")), sorted(G.parents(["M", "Y"]))
-            (['M'], ['M', 'X'])
-        """
-        return frozenset[str]().union(*(self._parents[name] for name in self.select(of)))
-
-    def children(self, of: str | Iterable[str]) -> frozenset[str]:
-        r"""Collect the variables with a directed edge from any of those given.
-
-        Arguments:
-            of: One variable or several.
-
-        Returns:
-            The union of the children $ch(X)$.
-
-        Example:
-            >>> sorted(ADMG.parse("X -> M -> Y").children("X"))
-            ['M']
-        """
-        return frozenset[str]().union(*(self._children[name] for name in self.select(of)))
-
-    def siblings(self, of: str | Iterable[str]) -> frozenset[str]:
-        r"""Collect the variables with a bidirected edge to any of those given.
-
-        Arguments:
-            of: One variable or several.
-
-        Returns:
-            The union of the siblings $sib(X)$.
-
-        Example:
-            >>> sorted(ADMG.parse("U: X, Y, Z").siblings("X"))
-            ['Y', 'Z']
-        """
-        return frozenset[str]().union(*(self._siblings[name] for name in self.select(of)))
-
-    def ancestors(self, of: str | Iterable[str]) -> frozenset[str]:
-        r"""Collect the variables with a directed path to any of those given, and those.
-
-        Arguments:
-            of: One variable or several.
-
-        Returns:
-            $An(S)$, which includes $S$.
-
-        Example:
-            >>> sorted(ADMG.parse("X -> M -> Y").ancestors("M"))
-            ['M', 'X']
-        """
-        return _closure(self.select(of), self._parents)
-
-    def descendants(self, of: str | Iterable[str]) -> frozenset[str]:
-        r"""Collect the variables with a directed path from any of those given, and those.
-
-        Arguments:
-            of: One variable or several.
-
-        Returns:
-            $De(S)$, which includes $S$.
-
-        Example:
-            >>> sorted(ADMG.parse("X -> M -> Y").descendants("M"))
-            ['M', 'Y']
-        """
-        return _closure(self.select(of), self._children)
-
-    def districts(self) -> tuple[frozenset[str], ...]:
-        r"""Split the variables into districts (c-components).
-
-        Two variables share a district iff a path of bidirected edges joins them. The
-        districts index the c-factors $Q[S]$ in
-
-        $$ p(v) = \prod_{S \in \mathcal{D}(G)} Q[S](v) \, . $$
-
-        References:
-            A general identification condition for causal effects (Tian & Pearl, 2002),
-            Sec. 3.
-
-        Returns:
-            The districts, disjoint and covering $V$, ordered by their first variable.
-
-        Example:
-            >>> [sorted(S) for S in ADMG.parse("X -> M -> Y; X <-> Y").districts()]
-            [['X', 'Y'], ['M']]
-        """
-        return tuple(dict.fromkeys(self._district_of.values()))
-
-    @cached_property
-    def _district_of(self) -> dict[str, frozenset[str]]:
-        found: dict[str, frozenset[str]] = {}
-        for name in self.variables:
-            if name not in found:
-                district = _closure([name], self._siblings)
-                found |= dict.fromkeys(district, district)
-        return {name: found[name] for name in self.variables}
-
-    def district(self, of: str, within: Iterable[str] | None = None) -> frozenset[str]:
-        r"""Find the district (c-component) of a variable.
-
-        Arguments:
-            of: The variable.
-            within: The variables of a subgraph to find it in; all if left out.
-
-        Returns:
-            The variables that a path of bidirected edges joins to `of`, and `of`.
-
-        Example:
-            >>> G = ADMG.parse("A <-> B <-> C")
-            >>> sorted(G.district("A")), sorted(G.district("A", within=["A", "C"]))
-            (['A', 'B', 'C'], ['A'])
-        """
-        self.select(of)
-        if within is None:
-            return self._district_of[of]
-        return _closure([of], self._siblings, self.select(within, "within"))
-
     def confounders_of(self, variable: str) -> tuple[str, ...]:
         """List the confounders that a variable listens to.
 
@@ -361,63 +311,6 @@ class ADMG:
         """
         self.select(variable)
         return tuple(name for name, ch in self._confounders.items() if variable in ch)
-
-    def topological_order(self) -> tuple[str, ...]:
-        """Sort the variables so that causes come before effects.
-
-        Returns:
-            The variables; among those free to come next, the first of `variables` does.
-
-        Example:
-            >>> ADMG.parse("Y <- M <- X; Z").topological_order()
-            ('X', 'M', 'Y', 'Z')
-        """
-        return self._order
-
-    @cached_property
-    def _order(self) -> tuple[str, ...]:
-        return wellformed.sort_topologically(self.variables, self._children, self._parents)
-
-    def sorted_edges(self) -> list[tuple[str, str]]:
-        """List the directed edges in the order of the variables.
-
-        Returns:
-            The edges, by cause and then by effect.
-
-        Example:
-            >>> ADMG.parse("X -> Y <- Z; X -> Z").sorted_edges()
-            [('X', 'Y'), ('X', 'Z'), ('Z', 'Y')]
-        """
-        place = self._position
-        return sorted(self.directed, key=lambda edge: (place[edge[0]], place[edge[1]]))
-
-    def markov_pillow(self, variable: str) -> frozenset[str]:
-        r"""Find what screens a variable off from its other predecessors.
-
-        The district of $V$ among the variables up to $V$ in topological order, with that
-        district's parents, without $V$:
-
-        $$ p(v) = \prod_V p(v \mid mp(V)) . $$
-
-        References:
-            Semiparametric inference for causal effects in graphical models with hidden
-            variables (Bhattacharya, Nabi & Shpitser, 2022), Sec. 2.
-
-        Arguments:
-            variable: The variable $V$.
-
-        Returns:
-            The set $mp(V)$, with respect to `topological_order()`.
-
-        Example:
-            >>> G = ADMG.parse("X -> M -> Y; X <-> Y")
-            >>> sorted(G.markov_pillow("Y")), sorted(G.markov_pillow("M"))
-            (['M', 'X'], ['X'])
-        """
-        self.select(variable)
-        up_to = self._order[: self._order.index(variable) + 1]
-        district = self.district(variable, within=up_to)
-        return (district | self.parents(district)) - {variable}
 
     def mutilate(
         self, incoming: str | Iterable[str] = (), outgoing: str | Iterable[str] = ()
@@ -519,19 +412,3 @@ class ADMG:
     def __str__(self) -> str:
         """Write the statements that `ADMG.parse` reads."""
         return convert.to_text(self)
-
-
-def _closure(
-    start: Iterable[str],
-    neighbours: Mapping[str, frozenset[str]],
-    within: frozenset[str] | None = None,
-) -> frozenset[str]:
-    """Collect what can be reached from `start`, and `start`."""
-    seen = set(start)
-    stack = list(seen)
-    while stack:
-        fresh = neighbours[stack.pop()] - seen
-        fresh = fresh if within is None else fresh & within
-        seen |= fresh
-        stack.extend(fresh)
-    return frozenset(seen)

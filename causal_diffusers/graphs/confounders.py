@@ -63,7 +63,7 @@ def cliques_as_confounders(
         {'U_A_B_C': ('A', 'B', 'C'), 'U_C_D': ('C', 'D')}
     """
     graph: nx.Graph[str] = nx.Graph()
-    graph.add_edges_from(sorted(sorted(edge, key=position.__getitem__) for edge in edges))
+    graph.add_edges_from((a, b) for a, b in map(tuple[str, ...], edges))
     cliques = [
         sorted(clique, key=position.__getitem__)
         for clique in islice(nx.find_cliques(graph), _MOST_CLIQUES + 1)

@@ -9,61 +9,31 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+import networkx as nx
 
 from causal_diffusers.errors import GraphError
 from causal_diffusers.graphs.confounders import as_written
+from causal_diffusers.graphs.parts import Parts
+from causal_diffusers.graphs.projection import project
 
 if TYPE_CHECKING:
     from causal_diffusers.graphs.admg import ADMG
 
-__all__ = ["Parts", "parse_edges", "parse_text", "read_dict", "to_dict", "to_text"]
+__all__ = [
+    "parse_edges",
+    "parse_text",
+    "read_dict",
+    "read_networkx",
+    "to_dict",
+    "to_networkx",
+    "to_text",
+]
 
 _STATEMENT = re.compile(r"[;\n]")
 _ARROW = re.compile(r"\s*(<->|->|<-)\s*")
 _NAME = re.compile(r"[^\s<>,:;-]+")
-
-
-class Parts(NamedTuple):
-    """The arguments of `ADMG` while they are being read.
-
-    Arguments:
-        variables: The variables in order, as the keys of a dictionary.
-        directed: The directed edges.
-        bidirected: The bidirected edges.
-        confounders: The children of each named confounder.
-
-    Example:
-        >>> parts = Parts({}, [], [], {})
-        >>> parts.add_edge("X", "<-", "Z")
-        >>> list(parts.variables), parts.directed
-        (['X', 'Z'], [('Z', 'X')])
-    """
-
-    variables: dict[str, None]
-    directed: list[tuple[str, str]]
-    bidirected: list[tuple[str, str]]
-    confounders: dict[str, list[str]]
-
-    def add_variables(self, *names: str) -> None:
-        """Append variables, unless they are known."""
-        self.variables.update(dict.fromkeys(names))
-
-    def add_edge(self, left: str, arrow: str, right: str) -> None:
-        """Append an edge and its ends."""
-        self.add_variables(left, right)
-        match arrow:
-            case "->":
-                self.directed.append((left, right))
-            case "<-":
-                self.directed.append((right, left))
-            case "<->":
-                self.bidirected.append((left, right))
-            case _:
-                raise GraphError(
-                    f"an edge must be `->`, `<-` or `<->`: got {arrow!r} between {left} and "
-                    f"{right}. Write `{left} -> {right}` if {right} listens to {left}."
-                )
 
 
 def parse_text(text: str) -> Parts:
@@ -143,35 +113,33 @@ def to_text(G: ADMG) -> str:
     )
 
 
-def read_dict(record: Mapping[str, Any]) -> Parts:
-    """Read the record of `ADMG.to_dict`.
+def read_dict(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Check the record of `ADMG.to_dict`.
 
     Arguments:
-        record: `variables`, `directed` and `confounders`.
+        record: `variables`, and any of `directed`, `bidirected` and `confounders`.
 
     Returns:
-        The arguments of `ADMG`.
+        The arguments of `ADMG`, by name.
 
     Raises:
-        GraphError: If an entry is missing or has another form.
+        GraphError: If an entry is missing, unknown or of another kind.
 
     Example:
-        >>> read_dict({"variables": ["X"], "directed": [], "confounders": {}}).variables
-        {'X': None}
+        >>> sorted(read_dict({"variables": ["X"], "directed": []}))
+        ['directed', 'variables']
     """
-    try:
-        return Parts(
-            dict.fromkeys(record["variables"]),
-            [(a, b) for a, b in record["directed"]],
-            [],
-            {name: list(children) for name, children in record["confounders"].items()},
-        )
-    except (KeyError, TypeError, ValueError, AttributeError):
+    kinds = {"variables": list, "directed": list, "bidirected": list, "confounders": dict}
+    wrong = sorted(set(record) - set(kinds)) + ["variables"] * ("variables" not in record)
+    wrong += [key for key in kinds if key in record and not isinstance(record[key], kinds[key])]
+    if wrong:
         raise GraphError(
-            "`from_dict` needs `variables` (a list of names), `directed` (a list of pairs) and "
-            f"`confounders` (lists of children by name): got {record!r}. "
+            "`from_dict` needs `variables` (a list of names), and takes `directed` and "
+            "`bidirected` (lists of pairs) and `confounders` (lists of children by name): "
+            f"got a record where {', '.join(wrong)} is missing, unknown or of another kind. "
             "Make the record with `ADMG.to_dict`."
-        ) from None
+        )
+    return record
 
 
 def to_dict(G: ADMG) -> dict[str, Any]:
@@ -193,6 +161,58 @@ def to_dict(G: ADMG) -> dict[str, Any]:
         "directed": [list(edge) for edge in G.sorted_edges()],
         "confounders": {name: list(G.confounders[name]) for name in sorted(G.confounders)},
     }
+
+
+def read_networkx(graph: nx.DiGraph[Any]) -> Parts:
+    """Read the graph of `ADMG.from_networkx`.
+
+    Arguments:
+        graph: A directed graph; `latent` marks nodes and `bidirected` marks edges.
+
+    Returns:
+        The arguments of `ADMG`, with the latent variables projected out.
+
+    Raises:
+        GraphError: If the graph is undirected or has a cycle.
+
+    Example:
+        >>> graph = nx.MultiDiGraph([("X", "Y"), ("X", "Y", {"bidirected": True})])
+        >>> read_networkx(graph).bidirected
+        [('X', 'Y')]
+    """
+    if not graph.is_directed():
+        raise GraphError(
+            f"`from_networkx` needs a directed graph: got a {type(graph).__name__}. "
+            "Use a DiGraph whose latent nodes have `latent=True`, or a MultiDiGraph whose "
+            "bidirected edges have `bidirected=True`."
+        )
+    parts = Parts({}, [], [], {})
+    parts.add_variables(*graph.nodes)
+    for a, b, attributes in graph.edges(data=True):
+        parts.add_edge(a, "<->" if attributes.get("bidirected") else "->", b)
+    return project(parts, {name for name, data in graph.nodes(data=True) if data.get("latent")})
+
+
+def to_networkx(G: ADMG) -> nx.DiGraph[str]:
+    """Write a graph as a networkx graph in which each confounder is a latent node.
+
+    Arguments:
+        G: The graph.
+
+    Returns:
+        The canonical DAG. Every node has the attribute `latent`, true for confounders.
+
+    Example:
+        >>> from causal_diffusers.graphs import ADMG
+        >>> sorted(to_networkx(ADMG.parse("X -> Y; U: X, Y")).edges)
+        [('U', 'X'), ('U', 'Y'), ('X', 'Y')]
+    """
+    graph: nx.DiGraph[str] = nx.DiGraph()
+    graph.add_nodes_from(G.variables, latent=False)
+    graph.add_nodes_from(G.confounders, latent=True)
+    graph.add_edges_from(G.sorted_edges())
+    graph.add_edges_from((name, child) for name, ch in G.confounders.items() for child in ch)
+    return graph
 
 
 def _read_confounder(statement: str, parts: Parts) -> None:

@@ -50,19 +50,21 @@ def m_separated(
         >>> m_separated(ADMG.parse("X -> M -> Y"), "X", "Y", given="M")
         True
     """
-    X, Y, Z = G.select(X, "X"), G.select(Y, "Y"), G.select(given, "given")
-    if shared := (X & Y) | (X & Z) | (Y & Z):
+    start, goal, Z = G.select(X, "X"), G.select(Y, "Y"), G.select(given, "given")
+    if shared := (start & goal) | (start & Z) | (goal & Z):
         raise GraphError(
             f"`m_separated` needs three disjoint sets: got {', '.join(sorted(shared))} in two of "
             "them. Leave it out of one."
         )
-    return not _reached(G, X, Z, ancestral=G.ancestors(X | Y | Z)) & Y
+    return not _reached(G, start, Z, ancestral=G.ancestors(start | goal | Z)) & goal
 
 
-def _reached(G: ADMG, X: frozenset[str], Z: frozenset[str], ancestral: frozenset[str]) -> set[str]:
-    """Walk the augmented graph of `ancestral` from X, never through Z."""
+def _reached(
+    G: ADMG, start: frozenset[str], Z: frozenset[str], ancestral: frozenset[str]
+) -> set[str]:
+    """Walk the augmented graph of `ancestral` from `start`, never through Z."""
     cell_of = _cells(G, ancestral)
-    seen, queue, done = set(X), list(X), set[frozenset[str]]()
+    seen, queue, done = set(start), list(start), set[frozenset[str]]()
     while queue:
         name = queue.pop()
         # a variable is in the cell of its district and in those of its children

@@ -19,7 +19,7 @@ __all__ = ["check_confounders", "check_edges", "check_variables", "sort_topologi
 _T = TypeVar("_T", bound=Hashable)
 
 
-def check_variables(variables: Sequence[str]) -> tuple[str, ...]:
+def check_variables(variables: Iterable[str]) -> tuple[str, ...]:
     """Check the names of the variables, and that none is listed twice.
 
     Arguments:
