@@ -6,15 +6,20 @@ codes, images; one value, or one for each sample) and turns its values into tens
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from causal_diffusers.errors import GraphError, ShapeError
+from causal_diffusers.errors import GraphError, NotIdentifiableError, ShapeError
 from causal_diffusers.graphs import ADMG
+from causal_diffusers.graphs.identify import identify
 from causal_diffusers.variables import Image, Variable
+
+if TYPE_CHECKING:
+    from causal_diffusers.graphs.estimand import Estimand
 
 __all__ = ["Query", "encode"]
 
@@ -79,6 +84,41 @@ class Query:
             {name: do[name] for name in order if name in do},
             {name: given[name] for name in order if name in given},
         )
+
+    def estimand(self, graph: ADMG) -> Estimand:
+        """Express the query by what is observed.
+
+        Arguments:
+            graph: The graph.
+
+        Returns:
+            The estimand.
+
+        Raises:
+            NotIdentifiableError: If the graph does not determine the answer; the message
+                names the outcomes that are identifiable alone, if it is their joint that
+                is not.
+
+        Example:
+            >>> G = ADMG.parse("X -> Y")
+            >>> print(Query.ask(G, "Y", do={"X": 1}).estimand(G))
+            P(Y | X)
+        """
+        try:
+            return identify(graph, self.outcomes, list(self.do), list(self.given))
+        except NotIdentifiableError as error:
+            raise NotIdentifiableError(
+                f"{error}{self._alone(graph)}", query=error.query, hedge=error.hedge
+            ) from None
+
+    def _alone(self, graph: ADMG) -> str:
+        """Say which outcomes are identifiable where their joint is not."""
+        alone = []
+        for name in self.outcomes if len(self.outcomes) > 1 else ():
+            with contextlib.suppress(NotIdentifiableError):
+                identify(graph, [name], list(self.do), list(self.given))
+                alone.append(f'`outcomes=["{name}"]`')
+        return f" It is the joint that is refused: ask for {' or '.join(alone)}." if alone else ""
 
     def encode(
         self, variables: Mapping[str, Variable], num_samples: int

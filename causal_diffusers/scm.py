@@ -21,7 +21,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from causal_diffusers.errors import GraphError, ShapeError
+from causal_diffusers.blueprint import Blueprint
+from causal_diffusers.errors import ShapeError
 from causal_diffusers.graphs import ADMG
 from causal_diffusers.mechanisms.base import LikelihoodMechanism, Mechanism, SamplingOptions
 from causal_diffusers.mechanisms.confounder import ConfounderPrior
@@ -109,11 +110,10 @@ class StructuralCausalModel:
         confounders: Mapping[str, Confounder] | None = None,
         priors: Mapping[str, ConfounderPrior] | None = None,
     ) -> None:
+        blueprint = Blueprint.of(graph, variables, confounders)
         self.graph = graph
-        self.variables = _one_each(variables, graph.variables, "variables")
-        given = confounders or {}
-        filled = {u: given.get(u, Confounder()) for u in graph.confounders} | dict(given)
-        self.confounders = _one_each(filled, tuple(graph.confounders), "confounders")
+        self.variables = blueprint.variables
+        self.confounders = blueprint.confounders
         self.mechanisms = dict(mechanisms)
         self.priors = dict(priors or {})
         graph.select(self.mechanisms, "mechanisms")
@@ -344,15 +344,3 @@ def _select(values: Tensor, rows: Tensor) -> Tensor:
     if values.stride(0) == 0:
         return values[:1].expand(len(rows), *values.shape[1:])
     return values[rows.to(values.device)]
-
-
-def _one_each(given: Mapping[str, Any], wanted: tuple[str, ...], argument: str) -> dict[str, Any]:
-    """Put a mapping in the graph's order, refusing missing and foreign names."""
-    if missing := [name for name in wanted if name not in given]:
-        raise GraphError(f"`{argument}` must describe all of the graph's: {missing} missing.")
-    if foreign := [name for name in given if name not in wanted]:
-        raise GraphError(
-            f"`{argument}` must be those of the graph: got {foreign}, and the graph has "
-            f"{list(wanted)}."
-        )
-    return {name: given[name] for name in wanted}

@@ -1,0 +1,145 @@
+r"""What is a model made for? A graph, and what its variables and confounders look like.
+
+Everything about a model but its weights: it is read before any weight is, written in
+plain JSON, and decides which components a model has.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from causal_diffusers.errors import GraphError
+from causal_diffusers.graphs import ADMG
+from causal_diffusers.variables import Confounder, Image, Variable, variable_from_dict
+
+__all__ = ["Blueprint"]
+
+_LARGEST_IMAGE = 2**26
+_T = TypeVar("_T")
+
+
+@dataclasses.dataclass(frozen=True)
+class Blueprint:
+    """What a pipeline is made for: a graph, and what its variables look like.
+
+    Arguments:
+        graph: Who listens to whom.
+        variables: What each variable looks like.
+        confounders: What each confounder looks like.
+
+    Example:
+        >>> from causal_diffusers.variables import Categorical
+        >>> two, U = Categorical([0, 1]), Confounder(states=4)
+        >>> blueprint = Blueprint.of(ADMG.parse("X <-> Y"), {"X": two, "Y": two}, {"U_X_Y": U})
+        >>> blueprint.components
+        ('X', 'Y', 'U_X_Y')
+        >>> Blueprint.from_dict(blueprint.to_dict()) == blueprint
+        True
+    """
+
+    graph: ADMG
+    variables: Mapping[str, Variable]
+    confounders: Mapping[str, Confounder]
+
+    @classmethod
+    def of(
+        cls,
+        graph: ADMG,
+        variables: Mapping[str, Variable],
+        confounders: Mapping[str, Confounder] | None = None,
+    ) -> Blueprint:
+        """Describe every variable and every confounder of a graph.
+
+        Arguments:
+            graph: Who listens to whom.
+            variables: What each variable looks like.
+            confounders: What each confounder looks like; `Confounder()` where left out.
+
+        Returns:
+            The blueprint, its names in the order of the graph.
+
+        Raises:
+            GraphError: If a variable is not described, or a name is not in the graph.
+        """
+        latent = {**dict.fromkeys(graph.confounders, Confounder()), **(confounders or {})}
+        return cls(
+            graph,
+            _one_each(variables, graph.variables, "variables"),
+            _one_each(latent, tuple(graph.confounders), "confounders"),
+        )
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """The names of the components: variables, then finite confounders."""
+        return (*self.graph.variables, *self.finite)
+
+    @property
+    def finite(self) -> tuple[str, ...]:
+        """The finite confounders, whose distribution is learned."""
+        return tuple(u for u, c in self.confounders.items() if c.states is not None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Describe the blueprint in plain JSON, as the index has it."""
+        children = self.graph.confounders
+        return {
+            "variables": {name: self.variables[name].to_dict() for name in self.graph.variables},
+            "directed": [list(edge) for edge in self.graph.to_dict()["directed"]],
+            "confounders": {
+                name: {"children": list(children[name]), **self.confounders[name].to_dict()}
+                for name in children
+            },
+        }
+
+    @classmethod
+    def from_dict(cls, record: Any) -> Blueprint:
+        """Read a blueprint from plain JSON, strictly.
+
+        Raises:
+            GraphError: If a field is missing, unknown or malformed.
+        """
+        try:
+            return cls._read(**record)
+        except (TypeError, ValueError, AttributeError, KeyError) as error:
+            raise GraphError(f"`graph` does not describe a graph: {error}") from None
+
+    @classmethod
+    def _read(
+        cls,
+        variables: dict[str, dict[str, Any]],
+        directed: Sequence[Sequence[str]],
+        confounders: dict[str, dict[str, Any]],
+    ) -> Blueprint:
+        latent = {name: dict(fields) for name, fields in confounders.items()}
+        children = {name: fields.pop("children") for name, fields in latent.items()}
+        graph = ADMG(tuple(variables), [tuple(e) for e in directed], confounders=children)
+        described = {name: variable_from_dict(fields) for name, fields in variables.items()}
+        for name, variable in described.items():
+            _check_size(name, variable)
+        return cls.of(graph, described, {name: Confounder(**f) for name, f in latent.items()})
+
+
+def _one_each(given: Mapping[str, _T], wanted: tuple[str, ...], argument: str) -> dict[str, _T]:
+    """Put a mapping in the graph's order, refusing missing and foreign names."""
+    if missing := [name for name in wanted if name not in given]:
+        raise GraphError(
+            f"`{argument}` must describe each of the graph's: got none for {', '.join(missing)}. "
+            "Add it, or leave it out of the graph."
+        )
+    if foreign := [name for name in given if name not in wanted]:
+        raise GraphError(
+            f"`{argument}` must be those of the graph: got {', '.join(foreign)}, and the graph "
+            f"has {', '.join(wanted) or 'none'}. Check the spelling."
+        )
+    return {name: given[name] for name in wanted}
+
+
+def _check_size(name: str, variable: Variable) -> None:
+    values = 1
+    for size in variable.shape:
+        if type(size) is not int:
+            raise TypeError(f'the shape of "{name}" must be of integers: got {variable.shape}.')
+        values *= size
+    if isinstance(variable, Image) and values > _LARGEST_IMAGE:
+        raise ValueError(f'"{name}" may have at most {_LARGEST_IMAGE} values: got {values}.')
