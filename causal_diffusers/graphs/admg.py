@@ -16,8 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, final
 
 from causal_diffusers.graphs import confounders as latent
@@ -59,9 +57,6 @@ class ADMG(Kinship):
         True
     """
 
-    _named: dict[str, tuple[str, ...]]
-    _bare: frozenset[frozenset[str]]
-
     def __init__(
         self,
         variables: Iterable[str],
@@ -83,6 +78,7 @@ class ADMG(Kinship):
         named: dict[str, tuple[str, ...]],
         arcs: Iterable[frozenset[str]] = (),
     ) -> ADMG:
+        """Set the fields, unchecked."""
         covered = latent.pairs(named)
         object.__setattr__(self, "variables", variables)
         object.__setattr__(self, "directed", directed)
@@ -169,7 +165,7 @@ class ADMG(Kinship):
             The graph over the observed variables.
 
         Raises:
-            GraphError: If the text has other statements, or the graph is malformed.
+            GraphError: If the text cannot be read, or the graph is malformed.
 
         Example:
             >>> ADMG.from_dot("digraph { D -> I -> A; D -> A [dir=both, style=dashed] }")
@@ -179,16 +175,16 @@ class ADMG(Kinship):
 
     @classmethod
     def from_dagitty(cls, text: str) -> ADMG:
-        """Read a graph of dagitty: see `dot`.
+        """Read a graph of dagitty, and project its latent variables out: see `dot`.
 
         Arguments:
-            text: The text; latent variables are projected out.
+            text: The text, `dag { ... }`.
 
         Returns:
             The graph over the observed variables.
 
         Raises:
-            GraphError: If the text has other statements, or the graph is malformed.
+            GraphError: If the text cannot be read, or the graph is malformed.
 
         Example:
             >>> ADMG.from_dagitty("dag { U [latent]  D -> I -> A  D <- U -> A }")
@@ -217,7 +213,7 @@ class ADMG(Kinship):
         return cls(**convert.read_dict(record))
 
     def to_networkx(self) -> nx.DiGraph[str]:
-        """Write the graph as a networkx graph in which each confounder is a latent node.
+        """Write the graph for networkx, with a latent node for each confounder.
 
         Returns:
             The canonical DAG. Every node has the attribute `latent`.
@@ -268,9 +264,9 @@ class ADMG(Kinship):
         """
         return draw.to_mermaid(self)
 
-    def _repr_html_(self) -> str:
-        """Draw the graph in a notebook."""
-        return draw.to_svg(self)
+    def _repr_html_(self) -> str | None:
+        """Draw the graph in a notebook, unless it is too large to look at."""
+        return draw.to_svg(self) if len(self.variables) <= 100 else None
 
     def to_dict(self) -> dict[str, Any]:
         """Write the graph as plain JSON values.
@@ -283,34 +279,6 @@ class ADMG(Kinship):
             [['X', 'Y']]
         """
         return convert.to_dict(self)
-
-    @property
-    def confounders(self) -> Mapping[str, tuple[str, ...]]:
-        """The confounders by name, with their children in the order of the variables."""
-        return MappingProxyType(self._confounders)
-
-    @cached_property
-    def _confounders(self) -> dict[str, tuple[str, ...]]:
-        taken = {*self.variables, *self._named}
-        found = self._named | latent.cliques_as_confounders(self._bare, self._position, taken)
-        places = {name: [self._position[v] for v in found[name]] for name in found}
-        return {name: found[name] for name in sorted(found, key=lambda name: (places[name], name))}
-
-    def confounders_of(self, variable: str) -> tuple[str, ...]:
-        """List the confounders that a variable listens to.
-
-        Arguments:
-            variable: The variable.
-
-        Returns:
-            Their names, in the order of `confounders`.
-
-        Example:
-            >>> ADMG.parse("A <-> B; U: B, C").confounders_of("B")
-            ('U_A_B', 'U')
-        """
-        self.select(variable)
-        return tuple(name for name, ch in self._confounders.items() if variable in ch)
 
     def mutilate(
         self, incoming: str | Iterable[str] = (), outgoing: str | Iterable[str] = ()
@@ -341,7 +309,7 @@ class ADMG(Kinship):
         cut_in, cut_out = self.select(incoming, "incoming"), self.select(outgoing, "outgoing")
         kept = ((a, b) for a, b in self.directed if b not in cut_in and a not in cut_out)
         listening = latent.restrict(self._confounders, lambda name: name not in cut_in)
-        return self._derive(self.variables, frozenset(kept), listening)
+        return object.__new__(ADMG)._fill(self.variables, frozenset(kept), listening)
 
     def subgraph(self, variables: str | Iterable[str]) -> ADMG:
         """Keep some variables, and the edges between them.
@@ -359,16 +327,8 @@ class ADMG(Kinship):
         S = self.select(variables)
         inner = frozenset((a, b) for a, b in self.directed if a in S and b in S)
         order = tuple(name for name in self.variables if name in S)
-        return self._derive(order, inner, latent.restrict(self._confounders, S.__contains__))
-
-    def _derive(
-        self,
-        variables: tuple[str, ...],
-        directed: frozenset[tuple[str, str]],
-        confounders: dict[str, tuple[str, ...]],
-    ) -> ADMG:
-        """Make a graph that needs no checks."""
-        return object.__new__(ADMG)._fill(variables, directed, confounders)
+        listening = latent.restrict(self._confounders, S.__contains__)
+        return object.__new__(ADMG)._fill(order, inner, listening)
 
     def m_separated(
         self, X: str | Iterable[str], Y: str | Iterable[str], given: str | Iterable[str] = ()
@@ -381,7 +341,7 @@ class ADMG(Kinship):
             given: The variables $Z$ to condition on, others than `X` and `Y`.
 
         Returns:
-            Whether every model of the graph makes `X` independent of `Y` given `given`.
+            Whether every model of the graph makes the two independent.
 
         Example:
             >>> G = ADMG.parse("X -> M <- Y")
@@ -394,16 +354,14 @@ class ADMG(Kinship):
         """Compare variables (in order), edges and confounders."""
         if not isinstance(other, ADMG):
             return NotImplemented
-        return (self.variables, self.directed, self.bidirected, self._confounders) == (
-            other.variables,
-            other.directed,
-            other.bidirected,
-            other._confounders,
-        )
+        return self._key() == other._key() and self._confounders == other._confounders
+
+    def _key(self) -> tuple[object, ...]:
+        return self.variables, self.directed, self.bidirected
 
     def __hash__(self) -> int:
         """Hash what `__eq__` compares, without looking for cliques."""
-        return hash((self.variables, self.directed, self.bidirected))
+        return hash(self._key())
 
     def __repr__(self) -> str:
         """Write an expression that makes the graph again."""

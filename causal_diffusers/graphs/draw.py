@@ -7,10 +7,10 @@ confounder of two variables is an arc between them, one of three or more is a no
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from math import hypot
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from causal_diffusers.graphs.admg import ADMG
@@ -78,20 +78,22 @@ def to_svg(G: ADMG) -> str:
         >>> picture.count("<rect"), picture.count("stroke-dasharray")
         (2, 1)
     """
-    depth = _depths(G)
-    at = _places(G, depth)
+    at = _places(G)
     shared = {name: ch for name, ch in G.confounders.items() if len(ch) > 2}
-    at |= _above(shared, at)
-    shapes = [_node(name, at[name], dashed=name in shared) for name in at]
-    for a, b in G.sorted_edges():
-        shapes.append(_edge(a, b, at, bend=0.25 if depth[b] - depth[a] > 1 else 0.0))
+    curves = [_Curve(f"{a} -> {b}", *_bow(a, b, at)) for a, b in G.sorted_edges()]
     for name, children in G.confounders.items():
-        if name in shared:
-            shapes += [_edge(name, child, at, dashed=True, title=name) for child in children]
-        else:
+        if name not in shared:
             a, b = sorted(children, key=lambda child: at[child])
-            shapes.append(_edge(a, b, at, bend=-0.35, dashed=True, title=name))
-    return _svg(shapes, at)
+            curves.append(_Curve(name, *_bow(a, b, at, "arc"), heads=2))
+    top = min([y for _, y in at.values()] + [curve.middle[1] for curve in curves], default=0.0)
+    at |= _above(shared, at, top - 44)
+    curves += [
+        _Curve(u, *_bow(u, v, at, "ray")) for u, children in shared.items() for v in children
+    ]
+    hidden = G.confounders.keys()
+    shapes = [_node(name, at[name], dashed=name in hidden) for name in at]
+    shapes += [_path(curve, dashed=curve.title in hidden) for curve in curves]
+    return _svg(shapes, [*_corners(at), *(curve.middle for curve in curves)])
 
 
 def _mermaid_id(name: str) -> str:
@@ -99,16 +101,11 @@ def _mermaid_id(name: str) -> str:
     return f"_{name}" if name.lower() in _MERMAID_WORDS else name
 
 
-def _depths(G: ADMG) -> dict[str, int]:
-    """Count the edges of the longest path to each variable."""
-    depth: dict[str, int] = {}
+def _places(G: ADMG) -> dict[str, _Point]:
+    """Set each layer as a column, its variables by the mean height of their parents."""
+    depth: dict[str, int] = {}  # the edges of the longest path to each variable
     for name in G.topological_order():
         depth[name] = 1 + max((depth[parent] for parent in G.parents(name)), default=-1)
-    return depth
-
-
-def _places(G: ADMG, depth: Mapping[str, int]) -> dict[str, _Point]:
-    """Set each layer as a column, its variables by the mean height of their parents."""
     at: dict[str, _Point] = {}
     x = 0.0
     for _, group in groupby(sorted(G.variables, key=depth.__getitem__), key=depth.__getitem__):
@@ -121,10 +118,12 @@ def _places(G: ADMG, depth: Mapping[str, int]) -> dict[str, _Point]:
     return at
 
 
-def _above(shared: Mapping[str, tuple[str, ...]], at: Mapping[str, _Point]) -> dict[str, _Point]:
-    """Set confounders in a row above their children, without overlap."""
-    top = min((y for _, y in at.values()), default=0.0) - 72
-    wanted = {name: _mean(at[child][0] for child in ch) for name, ch in shared.items()}
+def _above(
+    shared: Mapping[str, tuple[str, ...]], at: Mapping[str, _Point], top: float
+) -> dict[str, _Point]:
+    """Set confounders in a row above their children, or left of a single column of them."""
+    columns = {name: {at[child][0] for child in ch} for name, ch in shared.items()}
+    wanted = {name: _mean(xs) - (100 if len(xs) == 1 else 0) for name, xs in columns.items()}
     placed: dict[str, _Point] = {}
     x = float("-inf")
     for name in sorted(wanted, key=wanted.__getitem__):
@@ -153,24 +152,50 @@ def _node(name: str, place: _Point, dashed: bool) -> str:
     )
 
 
-def _edge(
-    a: str,
-    b: str,
-    at: Mapping[str, _Point],
-    bend: float = 0.0,
-    dashed: bool = False,
-    title: str = "",
-) -> str:
-    """Draw a quadratic curve between the borders of two nodes; an arc if it bends up."""
+class _Curve(NamedTuple):
+    """A quadratic curve with a title."""
+
+    title: str
+    start: _Point
+    control: _Point
+    stop: _Point
+    heads: int = 1
+
+    @property
+    def middle(self) -> _Point:
+        """The point furthest from the straight line."""
+        (x0, y0), (x1, y1), (x2, y2) = self.start, self.control, self.stop
+        return (x0 + 2 * x1 + x2) / 4, (y0 + 2 * y1 + y2) / 4
+
+
+def _bow(
+    a: str, b: str, at: Mapping[str, _Point], kind: Literal["edge", "arc", "ray"] = "edge"
+) -> tuple[_Point, _Point, _Point]:
+    """Go from the border of a node to that of another, round the nodes in between.
+
+    An arc always bends up, an edge bends down if a node is in its way, and a ray, which
+    comes from a confounder, is straight.
+    """
     (x0, y0), (x1, y1) = at[a], at[b]
-    control = (x0 + x1) / 2 - bend * (y1 - y0), (y0 + y1) / 2 + bend * (x1 - x0)
-    start, stop = _border(a, at[a], control), _border(b, at[b], control)
-    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (start, control, stop))
+    length = hypot(x1 - x0, y1 - y0)
+    side = -1 if kind == "arc" else 1
+    normal = -side * (y1 - y0) / length, side * (x1 - x0) / length
+    x, y = (x0 + x1) / 2, (y0 + y1) / 2
+    offsets = [(p - x) * normal[0] + (q - y) * normal[1] for p, q in at.values() if x0 < p < x1]
+    near = [offset + _HEIGHT for offset in offsets if offset > -_HEIGHT]
+    bends = kind == "arc" or (kind == "edge" and near)
+    lift = max([0.18 * length, *near]) if bends else 0.0
+    control = x + 2 * lift * normal[0], y + 2 * lift * normal[1]
+    return _border(a, at[a], control), control, _border(b, at[b], control)
+
+
+def _path(curve: _Curve, dashed: bool) -> str:
+    start, control, stop = (f"{x:.1f},{y:.1f}" for x, y in curve[1:4])
     style = ' stroke-dasharray="4 3"' if dashed else ""
-    style += ' marker-start="url(#tip)"' if bend < 0 else ""
+    style += ' marker-start="url(#tip)"' if curve.heads == 2 else ""
     return (
-        f'<path d="M{path.replace(" ", " Q", 1)}" fill="none" stroke="currentColor" '
-        f'marker-end="url(#tip)"{style}><title>{title or f"{a} -> {b}"}</title></path>'
+        f'<path d="M{start} Q{control} {stop}" fill="none" stroke="currentColor" '
+        f'marker-end="url(#tip)"{style}><title>{curve.title}</title></path>'
     )
 
 
@@ -183,17 +208,23 @@ def _border(name: str, place: _Point, towards: _Point) -> _Point:
     return place[0] + reach * dx, place[1] + reach * dy
 
 
-def _svg(shapes: Iterable[str], at: Mapping[str, _Point]) -> str:
-    """Frame the shapes, with room for the arcs, which bulge by a fraction of their length."""
-    left = min((x - _width(name) / 2 for name, (x, _) in at.items()), default=0.0)
-    right = max((x + _width(name) / 2 for name, (x, _) in at.items()), default=0.0)
-    room = 24 + 0.18 * (right - left)
-    top = min((y for _, y in at.values()), default=0.0) - room
-    bottom = max((y for _, y in at.values()), default=0.0) + room
-    frame = f"{left - 8:.1f} {top:.1f} {right - left + 16:.1f} {bottom - top:.1f}"
+def _corners(at: Mapping[str, _Point]) -> Iterator[_Point]:
+    for name, (x, y) in at.items():
+        yield x - _width(name) / 2, y - _HEIGHT / 2
+        yield x + _width(name) / 2, y + _HEIGHT / 2
+
+
+def _svg(shapes: Iterable[str], points: Iterable[_Point]) -> str:
+    """Frame the shapes."""
+    xs, ys = zip(*points, strict=True) if (points := list(points)) else ((0.0,), (0.0,))
+    left, top, width, height = (
+        min(xs) - 8,
+        min(ys) - 8,
+        max(xs) - min(xs) + 16,
+        max(ys) - min(ys) + 16,
+    )
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{frame}" '
-        f'width="{right - left + 16:.0f}" height="{bottom - top:.0f}" '
-        'font-family="sans-serif" font-size="14" fill="currentColor">'
-        f"{_HEAD}{''.join(shapes)}</svg>"
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{left:.1f} {top:.1f} {width:.1f} '
+        f'{height:.1f}" width="{width:.0f}" height="{height:.0f}" font-family="sans-serif" '
+        f'font-size="14" fill="currentColor">{_HEAD}{"".join(shapes)}</svg>'
     )

@@ -1,6 +1,5 @@
-r"""Who is whose parent, child, sibling, ancestor, and who shares a district?
+r"""Who is whose parent, child, sibling, ancestor, and who shares a confounder or a district?
 
-Everything that can be read off a mixed graph without knowing its confounders by name.
 Sets of variables go in as a name or several, and come out as frozen sets. As in the papers
 on identification, $An(S)$ and $De(S)$ include $S$.
 
@@ -16,8 +15,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import permutations
+from types import MappingProxyType
 
 from causal_diffusers.graphs import wellformed
+from causal_diffusers.graphs.confounders import cliques_as_confounders
 from causal_diffusers.graphs.names import check_known
 
 __all__ = ["Kinship"]
@@ -31,6 +32,7 @@ class Kinship(ABC):
         variables: The variables; their order decides every tie.
         directed: The edges $A \to B$ as pairs `(A, B)`.
         bidirected: The edges $A \leftrightarrow B$ as two-element sets.
+        confounders: The children of each confounder, computed when first asked for.
 
     Example:
         >>> from causal_diffusers.graphs import ADMG
@@ -41,6 +43,8 @@ class Kinship(ABC):
     variables: tuple[str, ...]
     directed: frozenset[tuple[str, str]]
     bidirected: frozenset[frozenset[str]]
+    _named: dict[str, tuple[str, ...]]  # the confounders that have a name
+    _bare: frozenset[frozenset[str]]  # the bidirected edges that those do not cover
 
     def select(self, names: str | Iterable[str], argument: str = "variables") -> frozenset[str]:
         """Check that names are variables of the graph.
@@ -194,6 +198,43 @@ class Kinship(ABC):
         if within is None:
             return self._district_of[of]
         return _closure([of], self._siblings, self.select(within, "within"))
+
+    @property
+    def confounders(self) -> Mapping[str, tuple[str, ...]]:
+        """The confounders by name, with their children in the order of the variables."""
+        return MappingProxyType(self._confounders)
+
+    @cached_property
+    def _confounders(self) -> dict[str, tuple[str, ...]]:
+        taken = {*self.variables, *self._named}
+        found = self._named | cliques_as_confounders(self._bare, self._position, taken)
+        places = {name: [self._position[v] for v in found[name]] for name in found}
+        return {name: found[name] for name in sorted(found, key=lambda name: (places[name], name))}
+
+    def confounders_of(self, variable: str) -> tuple[str, ...]:
+        """List the confounders that a variable listens to.
+
+        Arguments:
+            variable: The variable.
+
+        Returns:
+            Their names, in the order of `confounders`.
+
+        Example:
+            >>> from causal_diffusers.graphs import ADMG
+            >>> ADMG.parse("A <-> B; U: B, C").confounders_of("B")
+            ('U_A_B', 'U')
+        """
+        self.select(variable)
+        return tuple(self._listens_to[variable])
+
+    @cached_property
+    def _listens_to(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {name: [] for name in self.variables}
+        for name, children in self._confounders.items():
+            for child in children:
+                found[child].append(name)
+        return found
 
     def topological_order(self) -> tuple[str, ...]:
         """Sort the variables so that causes come before effects.
