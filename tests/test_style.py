@@ -22,6 +22,7 @@ LAYERS = [
     {"", "__version__", "errors"},  # "" is the top level: what it imports, it imports on first use
     {"aliases", "seeding", "graphs"},
     {"variables"},
+    {"blueprint"},
     {"systems"},
     {"backbones"},
     {"adapters"},
@@ -34,9 +35,10 @@ LAYERS = [
     {"discovery"},
     {"card"},
     {"hub"},
+    {"stored"},
+    {"notebook"},
     {"pipeline"},
-    {"notebook", "app"},
-    {"cli"},
+    {"app", "cli"},
     {"__main__"},
 ]
 DEPTH = {unit: depth for depth, layer in enumerate(LAYERS) for unit in layer}
