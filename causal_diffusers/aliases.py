@@ -18,7 +18,7 @@ from pathlib import Path
 
 from causal_diffusers.errors import CheckpointError
 
-__all__ = ["shipped_folder", "shipped_names"]
+__all__ = ["OWNER", "shipped_folder", "shipped_names"]
 
 OWNER = "causal-diffusers"
 
