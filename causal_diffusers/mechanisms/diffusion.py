@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 __all__ = ["DiffusionMechanism"]
 
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
-CONVOLUTIONS = ("conv1", "conv2", "conv_shortcut", "conv_in", "conv_out")
+CONVOLUTIONS = ("conv1", "conv2")
 _SAMPLERS = {s.__name__: s for s in (DDIMScheduler, DPMSolverMultistepScheduler, DDPMScheduler)}
 _DEFAULT_STEPS = 20
 
@@ -277,9 +277,7 @@ class DiffusionMechanism(Mechanism):
     def _attach(self, network: PixelDiffusion) -> None:
         """Take the frozen model in, with a sampler made from its schedule."""
         self.backbone = network
-        self.scheduler = DDIMScheduler.from_config(
-            network.scheduler.config, timestep_spacing="trailing"
-        )
+        self.scheduler = DPMSolverMultistepScheduler.from_config(network.scheduler.config)
 
     def _frozen(self) -> PixelDiffusion:
         if self.backbone is None:

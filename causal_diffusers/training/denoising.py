@@ -1,0 +1,61 @@
+r"""Match an image variable by denoising.
+
+An unconfounded image is a district of its own, and its denoising loss is a weighted
+bound of its likelihood:
+
+$$ E_{t, \varepsilon} \; w_t \, \lVert \hat v(x_t, t, pa) - v \rVert^2 , $$
+
+with the error measured in $v$, and $t$ drawn in proportion to itself: the shape of an
+image is decided at the noisy end.
+
+References:
+    Denoising diffusion probabilistic models (Ho, Jain & Abbeel, 2020), Sec. 3.4.
+    Classifier-free diffusion guidance (Ho & Salimans, 2022), Sec. 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from causal_diffusers.mechanisms import DiffusionMechanism
+from causal_diffusers.training.objective import Defaults, Objective
+
+__all__ = ["DenoisingObjective"]
+
+
+class DenoisingObjective(Objective):
+    """The denoising loss of one image variable.
+
+    Arguments:
+        name: The variable.
+        mechanism: Its mechanism.
+    """
+
+    name = "denoising"
+
+    def __init__(self, name: str, mechanism: DiffusionMechanism) -> None:
+        super().__init__({name: mechanism}, tuple(sorted({name, *mechanism.parents})))
+        self.variable = name
+
+    @property
+    def defaults(self) -> Defaults:
+        """The adapter likes a high learning rate and a moving average."""
+        return Defaults(steps=2000, batch_size=128, learning_rate=5e-3, ema_decay=0.995)
+
+    def forward(self, batch: Mapping[str, Tensor], seed: int) -> Tensor:
+        """Compute the denoising loss for each row; see `Objective.forward`."""
+        mechanism = self.components[self.variable]
+        images = batch[self.variable]
+        generator = torch.Generator().manual_seed(seed)
+        uniform = torch.rand(len(images), 2, generator=generator).to(images.device)
+        steps = mechanism.backbone.scheduler.config["num_train_timesteps"]
+        t = (steps * uniform[:, 0].sqrt()).long().clamp(max=steps - 1)
+        hidden = uniform[:, 1] < mechanism.config["condition_dropout"]
+        eps = torch.randn(images.shape, generator=generator).to(images.device)
+        x_t, target, weight = mechanism.backbone.noise(images, eps, t)
+        parents = {name: batch[name] for name in mechanism.parents}
+        error = mechanism.predict(x_t, t, parents, hidden) - target
+        return weight * error.float().square().flatten(1).mean(dim=1)
