@@ -56,9 +56,9 @@ def shipped_folder(source: str | os.PathLike[str]) -> Path | None:
         ...
         causal_diffusers.errors.CheckpointError: ...
     """
-    owner, slash, name = source.partition("/") if isinstance(source, str) else ("", "", "")
-    if (owner, slash) != (OWNER, "/"):
+    if not isinstance(source, str) or not source.startswith(f"{OWNER}/"):
         return None
+    name = source.removeprefix(f"{OWNER}/")
     if name not in shipped_names():
         raise CheckpointError(_not_shipped(name), path=source)
     return _root() / name
