@@ -1,0 +1,223 @@
+r"""How are probability expressions multiplied, divided, summed and shortened?
+
+The identities used are those of probability, none of the graph:
+
+$$ \sum_a P(a, b \mid c) = P(b \mid c), \qquad
+   \frac{P(a, b \mid c)}{P(b \mid c)} = P(a \mid b, c), \qquad
+   P(a \mid b, c) \, P(b \mid c) = P(a, b \mid c), $$
+
+sums move past factors that they do not concern, and equal factors cancel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import permutations
+
+from causal_diffusers.graphs.expression import Expression, Probability, Product, Quotient, Sum
+
+__all__ = ["divide", "multiply", "simplify", "sum_over"]
+
+Names = frozenset[str]
+
+
+def multiply(factors: Iterable[Expression]) -> Expression:
+    """Multiply expressions, without nesting products.
+
+    Arguments:
+        factors: The factors.
+
+    Returns:
+        Their product, in canonical order; denominators cancel equal factors.
+
+    Example:
+        >>> a, b = Probability(frozenset("A"), frozenset("B")), Probability(frozenset("B"))
+        >>> multiply([b, a]) == multiply([a, b])
+        True
+    """
+    flat = [inner for factor in factors for inner in _factors(factor)]
+    for a, b in permutations(flat, 2):
+        if (joined := _telescope(a, b)) is not None:
+            return multiply([joined, *(f for f in flat if f is not a and f is not b)])
+    return flat[0] if len(flat) == 1 else Product(tuple(sorted(flat, key=str)))
+
+
+def divide(numerator: Expression, denominator: Expression) -> Expression:
+    r"""Divide two expressions and cancel what they share.
+
+    Arguments:
+        numerator: The expression $e$.
+        denominator: The expression $f$.
+
+    Returns:
+        $e / f$, without a quotient where everything below cancels.
+
+    Example:
+        >>> print(divide(Probability(frozenset("AB")), Probability(frozenset("B"))))
+        P(A | B)
+    """
+    above, under = _terms(numerator)
+    below, over = _terms(denominator)
+    top, bottom = _cancel([*above, *over], [*below, *under])
+    return multiply(top) if not bottom else Quotient(multiply(top), multiply(bottom))
+
+
+def sum_over(variables: str | Iterable[str], body: Expression) -> Expression:
+    """Sum an expression over all values of some of its free variables.
+
+    A variable that a single factor can absorb disappears into it; the others are summed
+    as far inside as they go.
+
+    Arguments:
+        variables: One variable or several, all free in `body`.
+        body: The expression.
+
+    Returns:
+        The sum.
+
+    Raises:
+        ValueError: If a variable is not free in `body`.
+
+    Example:
+        >>> print(sum_over("B", Probability(frozenset("AB"), frozenset("C"))))
+        P(A | C)
+    """
+    names = frozenset([variables] if isinstance(variables, str) else variables)
+    if not names:
+        return body
+    if strangers := names - body.free:
+        raise ValueError(
+            f"`sum_over` needs free variables: got {', '.join(sorted(strangers))}, on which "
+            f"{body} does not depend. Leave them out."
+        )
+    names, factors = _lift(names, _factors(body))
+    for name in sorted(names):
+        holder, *more = (factor for factor in factors if name in factor.free)
+        if not more and (absorbed := _absorb(name, holder)) is not None:
+            rest = [factor for factor in factors if factor is not holder]
+            return sum_over(names - {name}, multiply([absorbed, *rest]))
+    return _sum_apart(names, factors)
+
+
+def simplify(expression: Expression) -> Expression:
+    """Shorten an expression for the reader: chains of conditionals become one.
+
+    Arguments:
+        expression: The expression.
+
+    Returns:
+        An expression equal to it for every joint distribution.
+
+    Example:
+        >>> a, b = Probability(frozenset("A"), frozenset("B")), Probability(frozenset("B"))
+        >>> print(simplify(multiply([a, b])))
+        P(A, B)
+    """
+    match expression:
+        case Product(factors):
+            return multiply(_join(_factors(multiply(map(simplify, factors)))))
+        case Sum(variables, body):
+            return sum_over(variables, simplify(body))
+        case Quotient(numerator, denominator):
+            return divide(simplify(numerator), simplify(denominator))
+        case _:
+            return expression
+
+
+def _factors(expression: Expression) -> list[Expression]:
+    return list(expression.factors) if isinstance(expression, Product) else [expression]
+
+
+def _telescope(a: Expression, b: Expression) -> Expression | None:
+    """Multiply two factors if the first has the second, or its numerator, below the line."""
+    match a, b:
+        case Quotient(top, below), _ if b == below:
+            return top
+        case Quotient(top, below), Quotient(middle, bottom) if middle == below:
+            return divide(top, bottom)
+        case _:
+            return None
+
+
+def _terms(expression: Expression) -> tuple[list[Expression], list[Expression]]:
+    """Split into the factors above and below the line."""
+    factors = _factors(expression)
+    fractions = [factor for factor in factors if isinstance(factor, Quotient)]
+    above = [factor for factor in factors if not isinstance(factor, Quotient)]
+    above += [inner for each in fractions for inner in _factors(each.numerator)]
+    return above, [inner for each in fractions for inner in _factors(each.denominator)]
+
+
+def _cancel(
+    top: list[Expression], bottom: list[Expression]
+) -> tuple[list[Expression], list[Expression]]:
+    """Cancel equal factors, and P(a, b | c) with P(b | c)."""
+    for i, lower in enumerate(bottom):
+        for j, upper in enumerate(top):
+            if (left := _conditional(upper, lower)) is not None:
+                return _cancel([*top[:j], *left, *top[j + 1 :]], bottom[:i] + bottom[i + 1 :])
+    return top, bottom
+
+
+def _conditional(upper: Expression, lower: Expression) -> list[Expression] | None:
+    """Divide one factor by another, if that leaves no quotient."""
+    if upper == lower:
+        return []
+    match upper, lower:
+        case Probability(a, b), Probability(c, d) if b == d and c < a:
+            return [Probability(a - c, b | c)]
+        case _:
+            return None
+
+
+def _absorb(name: str, factor: Expression) -> Expression | None:
+    """Sum one factor over a variable, if that is simpler than a sum around it."""
+    match factor:
+        case Probability(outcomes, given) if name in outcomes:
+            left = outcomes - {name}
+            return Probability(left, given) if left else Product(())
+        case Sum(variables, body):
+            return sum_over(variables | {name}, body)
+        case Quotient(numerator, denominator) if name not in denominator.free:
+            return divide(sum_over({name}, numerator), denominator)
+        case _:
+            return None
+
+
+def _lift(names: Names, factors: list[Expression]) -> tuple[Names, list[Expression]]:
+    """Merge the sums among the factors with the sum around them, where no names clash."""
+    for i, factor in enumerate(factors):
+        rest = factors[:i] + factors[i + 1 :]
+        taken = names.union(*(other.free for other in rest))
+        if isinstance(factor, Sum) and not factor.variables & taken:
+            return _lift(names | factor.variables, rest + _factors(factor.body))
+    return names, factors
+
+
+def _sum_apart(names: Names, factors: Sequence[Expression]) -> Expression:
+    """Sum factors that share no summed variable separately."""
+    done = [factor for factor in factors if not factor.free & names]
+    while names:
+        linked = _linked(frozenset({min(names)}), names, factors)
+        inside = multiply(factor for factor in factors if factor.free & linked)
+        done.append(Sum(linked, inside))
+        names -= linked
+    return multiply(done)
+
+
+def _linked(some: Names, names: Names, factors: Sequence[Expression]) -> Names:
+    more = some.union(*(factor.free & names for factor in factors if factor.free & some))
+    return some if more == some else _linked(more, names, factors)
+
+
+def _join(factors: list[Expression]) -> list[Expression]:
+    """Join P(a | b, c) and P(b | c) into P(a, b | c), as often as possible."""
+    for effect in factors:
+        for cause in factors:
+            match effect, cause:
+                case Probability(a, b), Probability(c, d) if b == c | d:
+                    rest = [f for f in factors if f is not effect and f is not cause]
+                    return _join([*rest, Probability(a | c, d)])
+                case _:
+                    pass
+    return factors
