@@ -1,0 +1,30 @@
+"""Data-generating systems whose truth is known, for tests, demos and benchmarks.
+
+| System | File | Truth |
+|---|---|---|
+| Random discrete SCM over any ADMG | `discrete` | enumeration of P(V), P(Y given do X, Z) |
+| Front-door digits: real handwriting | `digits` | enumeration of U, W and the images |
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from causal_diffusers.systems.digits import FrontDoorDigits
+    from causal_diffusers.systems.discrete import DiscreteSCM
+
+__all__ = ["DiscreteSCM", "FrontDoorDigits"]
+
+_HOMES = {
+    "DiscreteSCM": "causal_diffusers.systems.discrete",
+    "FrontDoorDigits": "causal_diffusers.systems.digits",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a system from its home module on first use (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
