@@ -7,6 +7,7 @@ plain JSON, and decides which components a model has.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -16,7 +17,7 @@ from causal_diffusers.variables import Confounder, Image, Variable, variable_fro
 
 __all__ = ["Blueprint"]
 
-_LARGEST_IMAGE = 2**26
+_LARGEST_IMAGE, _LARGEST_SIZE = 2**26, 2**20
 _T = TypeVar("_T")
 
 
@@ -113,10 +114,12 @@ class Blueprint:
     ) -> Blueprint:
         latent = {name: dict(fields) for name, fields in confounders.items()}
         children = {name: fields.pop("children") for name, fields in latent.items()}
+        for name, fields in {**variables, **latent}.items():
+            _check_fields(name, fields)
         graph = ADMG(tuple(variables), [tuple(e) for e in directed], confounders=children)
         described = {name: variable_from_dict(fields) for name, fields in variables.items()}
         for name, variable in described.items():
-            _check_size(name, variable)
+            _check_image(name, variable)
         return cls.of(graph, described, {name: Confounder(**f) for name, f in latent.items()})
 
 
@@ -135,11 +138,22 @@ def _one_each(given: Mapping[str, _T], wanted: tuple[str, ...], argument: str) -
     return {name: given[name] for name in wanted}
 
 
-def _check_size(name: str, variable: Variable) -> None:
-    values = 1
-    for size in variable.shape:
-        if type(size) is not int:
-            raise TypeError(f'the shape of "{name}" must be of integers: got {variable.shape}.')
-        values *= size
-    if isinstance(variable, Image) and values > _LARGEST_IMAGE:
-        raise ValueError(f'"{name}" may have at most {_LARGEST_IMAGE} values: got {values}.')
+def _check_fields(name: str, fields: Mapping[str, Any]) -> None:
+    """Refuse what is not plain or absurdly large, before anything is built from it."""
+    for key, value in fields.items():
+        plain = {
+            "type": isinstance(value, str),
+            "labels": isinstance(value, list) and all(isinstance(v, (str, int)) for v in value),
+            "states": value is None or _is_size(value),
+        }
+        if not plain.get(key, _is_size(value)):
+            raise ValueError(f'`{key}` of "{name}" cannot be {str(value)[:80]!r}.')
+
+
+def _is_size(value: Any) -> bool:
+    return type(value) is int and 0 < value <= _LARGEST_SIZE
+
+
+def _check_image(name: str, variable: Variable) -> None:
+    if isinstance(variable, Image) and math.prod(variable.shape) > _LARGEST_IMAGE:
+        raise ValueError(f'"{name}" has more than {_LARGEST_IMAGE} values: {variable.shape}.')
