@@ -118,7 +118,6 @@ def confounder_grid(
     gaussian = {name: u.dim for name, u in confounders.items() if u.states is None}
     points = _sobol_normal(sum(gaussian.values()), draws, seed) if gaussian else torch.zeros(1, 0)
     states = torch.tensor(list(itertools.product(*map(range, finite.values()))))
-    states = states.reshape(-1, len(finite))
     size = len(states) * len(points)
     values = dict(zip(finite, states.repeat_interleave(len(points), 0).unbind(1), strict=True))
     chunks = points.repeat(len(states), 1).split(list(gaussian.values()), dim=1)
