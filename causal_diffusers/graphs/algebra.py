@@ -94,8 +94,9 @@ def sum_over(variables: str | Iterable[str], body: Expression) -> Expression:
     for name in sorted(names):
         holder, *more = (factor for factor in factors if name in factor.free)
         if not more and (absorbed := _absorb(name, holder)) is not None:
-            rest = [factor for factor in factors if factor is not holder]
-            return sum_over(names - {name}, multiply([absorbed, *rest]))
+            left = multiply([absorbed, *(factor for factor in factors if factor is not holder)])
+            if names - {name} <= left.free:  # else a sum over nothing would be left
+                return sum_over(names - {name}, left)
     return _sum_apart(names, factors)
 
 

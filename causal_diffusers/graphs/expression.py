@@ -251,7 +251,7 @@ class Quotient(Expression):
         return _ratio(self.numerator.evaluate(joint, axes), self.denominator.evaluate(joint, axes))
 
 
-KINDS = (Probability, Quotient, Sum)
+KINDS = (Probability, Product, Quotient, Sum)
 
 
 def _ratio(numerator: Array, denominator: Array) -> Array:

@@ -14,6 +14,7 @@ from typing import final
 import numpy as np
 import numpy.typing as npt
 
+from causal_diffusers.errors import GraphError
 from causal_diffusers.graphs.names import check_known
 
 __all__ = ["Table"]
@@ -85,5 +86,10 @@ class Table:
             >>> Table(np.zeros((2, 3)), ("X", "Y")).order("Y", "X").values.shape
             (3, 2)
         """
+        if sorted(variables) != sorted(self.variables):
+            raise GraphError(
+                f"`order` must name {', '.join(self.variables)}, each once: got "
+                f"{', '.join(variables)}."
+            )
         axes = [self.variables.index(name) for name in variables]
         return Table(self.values.transpose(axes), variables)
