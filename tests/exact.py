@@ -64,9 +64,7 @@ class ExactModel:
 
     def _axes(self, variable):
         parents = len(self.graph.parents(variable))
-        return (self.values,) * parents + (self.states,) * len(
-            self.graph.confounders_of(variable)
-        )
+        return (self.values,) * parents + (self.states,) * len(self.graph.confounders_of(variable))
 
     def _mechanism(self, variable):
         """Set a network to a table: one hidden unit fires for each row of the table."""

@@ -168,9 +168,7 @@ def test_a_refused_joint_names_the_outcomes_that_may_be_asked_alone():
     graph = ADMG.parse("X -> Y; X <-> Y; X -> Z")
     with pytest.raises(NotIdentifiableError) as caught:
         Query.ask(graph, do={"X": 1}).estimand(graph)
-    assert str(caught.value).endswith(
-        'It is the joint that is refused: ask for `outcomes=["Z"]`.'
-    )
+    assert str(caught.value).endswith('It is the joint that is refused: ask for `outcomes=["Z"]`.')
     assert caught.value.hedge is not None
     with pytest.raises(NotIdentifiableError) as caught:
         Query.ask(graph, "Y", do={"X": 1}).estimand(graph)

@@ -165,7 +165,9 @@ def test_a_mechanism_that_only_samples_has_no_log_prob():
 def test_a_missing_mechanism_matters_only_if_it_is_needed():
     graph = ADMG.parse("X -> Y; Z")
     scm = StructuralCausalModel(
-        graph, dict.fromkeys("XYZ", TWO), {"Y": CategoricalMechanism(), "Z": CategoricalMechanism()}
+        graph,
+        dict.fromkeys("XYZ", TWO),
+        {"Y": CategoricalMechanism(), "Z": CategoricalMechanism()},
     )
     assert set(scm.sample(1, outcomes=["Z"])) == {"Z"}
     assert set(scm.sample(1, do={"X": 1})) == {"X", "Y", "Z"}

@@ -28,3 +28,37 @@ def make_tiny_base(folder, *, seed=0, size=8, channels=1, steps=20):
     scheduler = DDPMScheduler(num_train_timesteps=steps)
     DDPMPipeline(unet=unet, scheduler=scheduler).save_pretrained(folder, safe_serialization=True)
     return Path(folder)
+
+
+def make_tiny_pipeline(base, *, states=3, seed=0):
+    """A front-door pipeline, D -> W -> I -> A with D <-> A, whose weights are all random.
+
+    D and W have the labels a, b, c; A has no, yes; I is the image of the base.
+    """
+    from causal_diffusers import (
+        Categorical,
+        CausalPipeline,
+        Confounder,
+        DiffusionMechanism,
+        Image,
+    )
+
+    letters = Categorical("abc")
+    pipe = CausalPipeline.from_graph(
+        "D -> W -> I -> A; D <-> A",
+        {"D": letters, "W": letters, "I": Image(1, 8, 8), "A": Categorical(["no", "yes"])},
+        {"I": DiffusionMechanism.from_pretrained(base, rank=2)},
+        {"U_D_A": Confounder(states=states)},
+    )
+    shake(pipe.components.values(), seed=seed)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def shake(components, *, seed=0):
+    """Move every trainable tensor away from where it starts, where adapters do nothing."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for component in components:
+            for tensor in component.trainable_state().values():
+                tensor += 0.3 * torch.randn(tensor.shape, generator=generator)

@@ -49,9 +49,7 @@ def test_the_exact_mechanisms_are_exact(model):
             inputs = dict(zip(model.inputs(name), map(torch.tensor, row), strict=True))
             parents = {p: inputs[p][None] for p in model.graph.parents(name)}
             confounders = {u: inputs[u][None] for u in model.graph.confounders_of(name)}
-            probabilities = scm.mechanisms[name].probabilities(
-                parents, confounders, num_samples=1
-            )
+            probabilities = scm.mechanisms[name].probabilities(parents, confounders, num_samples=1)
             assert torch.allclose(probabilities[0].double(), model.tables[name][row], atol=1e-5)
 
 
