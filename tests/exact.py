@@ -4,6 +4,7 @@ import itertools
 import math
 
 import torch
+
 from causal_diffusers.graphs import ADMG
 from causal_diffusers.mechanisms import CategoricalMechanism, ConfounderPrior
 from causal_diffusers.scm import StructuralCausalModel

@@ -4,6 +4,7 @@ import copy
 import json
 
 import pytest
+
 from causal_diffusers import ADMG, Categorical, Confounder, GraphError, Image
 from causal_diffusers.blueprint import Blueprint
 

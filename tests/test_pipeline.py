@@ -8,6 +8,9 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from diffusers import DiffusionPipeline
+from PIL import Image as PILImage
+
 from causal_diffusers import (
     ADMG,
     Categorical,
@@ -22,9 +25,6 @@ from causal_diffusers import (
     NotIdentifiableError,
     ShapeError,
 )
-from diffusers import DiffusionPipeline
-from PIL import Image as PILImage
-
 from tiny import make_tiny_base, make_tiny_pipeline
 
 TWO = Categorical(["no", "yes"])
@@ -273,7 +273,7 @@ def test_a_confounded_image_is_refused_by_name(base):
 
 
 def test_an_image_of_another_size_is_refused_by_name(base):
-    with pytest.raises(ValueError, match='^"I": '):
+    with pytest.raises(ValueError, match=r'^"I": '):
         CausalPipeline.from_graph(
             "I", {"I": Image(1, 9, 9)}, {"I": DiffusionMechanism.from_pretrained(base)}
         )
@@ -290,7 +290,7 @@ def test_an_image_of_another_size_is_refused_by_name(base):
 )
 def test_components_are_checked(components, message):
     graph = CausalPipeline.from_graph("X", {"X": TWO}).config["graph"]
-    with pytest.raises(ValueError, match="A pipeline has|must be a") as caught:
+    with pytest.raises(ValueError, match=r"A pipeline has|must be a") as caught:
         CausalPipeline(graph, **components)
     assert message in str(caught.value)
 

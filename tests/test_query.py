@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image as PILImage
+
 from causal_diffusers import (
     ADMG,
     Categorical,
@@ -12,7 +14,6 @@ from causal_diffusers import (
     ShapeError,
 )
 from causal_diffusers.query import Query, encode
-from PIL import Image as PILImage
 
 GRAPH = ADMG.parse("D -> W -> I -> A; D <-> A")
 YES = Categorical(["no", "yes"])

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from causal_diffusers import (
     ADMG,
     Categorical,
@@ -14,7 +15,6 @@ from causal_diffusers import (
 )
 from causal_diffusers.mechanisms import Mechanism
 from causal_diffusers.scm import Units
-
 from exact import ExactModel
 
 TWO = Categorical([0, 1])
@@ -202,13 +202,13 @@ def test_a_mechanism_is_not_shared():
 )
 def test_a_finite_confounder_needs_its_prior(confounder, prior):
     priors = {} if prior is None else {"U_X_Y": prior}
-    with pytest.raises(ValueError, match='confounder "U_X_Y" has .* states and its prior'):
+    with pytest.raises(ValueError, match=r'confounder "U_X_Y" has .* states and its prior'):
         model(confounders={"U_X_Y": confounder}, priors=priors)
 
 
 def test_names_must_be_those_of_the_graph():
     graph = ADMG.parse("X; Y")
-    with pytest.raises(GraphError, match="`variables` must describe each of the graph's: .* Y"):
+    with pytest.raises(GraphError, match=r"`variables` must describe each of the graph's: .* Y"):
         StructuralCausalModel(graph, {"X": TWO}, {})
     with pytest.raises(GraphError, match="`mechanisms` must name variables of the graph"):
         StructuralCausalModel(graph, dict.fromkeys("XY", TWO), {"Z": CategoricalMechanism()})

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
+
 from causal_diffusers.inference import sample
 from causal_diffusers.mechanisms import Mechanism
 from causal_diffusers.scm import StructuralCausalModel
 from causal_diffusers.variables import Categorical, Image
-
 from exact import ExactModel, tvd
 
 CHAIN = "X -> M -> Y; X <-> Y"

@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 import torch
+
 from causal_diffusers import (
     ADMG,
     Categorical,
@@ -13,7 +14,6 @@ from causal_diffusers import (
     StructuralCausalModel,
 )
 from causal_diffusers.mechanisms import SamplingOptions
-
 from exact import ExactModel
 from tiny import make_tiny_base
 
