@@ -5,14 +5,32 @@ r"""Who listens to whom, and what follows from it. This folder never imports tor
 | Which variables, edges and confounders? | `admg`, `kinship` | Richardson (2003) |
 | Which latent variables do edges stand for? | `confounders`, `projection` | Evans (2016) |
 | Which independences hold? | `separation` | Richardson (2003), Thm. 1 |
+| Is a query answerable, and by what? | `identify`, `estimand` | Shpitser & Pearl (2006), Fig. 3 |
+| Why is it not? | `hedge` | Shpitser & Pearl (2006), Thm. 4 |
 | What trains together, and in which order? | `hgraph` | Rahman & Kocaoglu (2024), Sec. 4 |
+| Which graphs have a name, and what is known of them? | `named` | see each |
 | How is a graph written, read and drawn? | `convert`, `dot`, `draw` | |
 """
 
 from __future__ import annotations
 
 from causal_diffusers.graphs.admg import ADMG
+from causal_diffusers.graphs.estimand import Estimand
+from causal_diffusers.graphs.hedge import Hedge
 from causal_diffusers.graphs.hgraph import HGraph, HNode, Stage, least_rule2_superset
+from causal_diffusers.graphs.identify import identify
+from causal_diffusers.graphs.named import NAMED
 from causal_diffusers.graphs.separation import m_separated
 
-__all__ = ["ADMG", "HGraph", "HNode", "Stage", "least_rule2_superset", "m_separated"]
+__all__ = [
+    "ADMG",
+    "NAMED",
+    "Estimand",
+    "HGraph",
+    "HNode",
+    "Hedge",
+    "Stage",
+    "identify",
+    "least_rule2_superset",
+    "m_separated",
+]

@@ -11,8 +11,8 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import combinations, islice
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from itertools import chain, combinations, count, islice
 
 import networkx as nx
 
@@ -23,7 +23,7 @@ __all__ = ["as_written", "cliques_as_confounders", "pairs", "restrict"]
 _MOST_CLIQUES = 100_000
 
 
-def pairs(confounders: Mapping[str, tuple[str, ...]]) -> set[frozenset[str]]:
+def pairs(confounders: Mapping[str, tuple[str, ...]]) -> frozenset[frozenset[str]]:
     r"""Project confounders to bidirected edges.
 
     Arguments:
@@ -36,9 +36,9 @@ def pairs(confounders: Mapping[str, tuple[str, ...]]) -> set[frozenset[str]]:
         >>> sorted(sorted(edge) for edge in pairs({"U": ("A", "B", "C")}))
         [['A', 'B'], ['A', 'C'], ['B', 'C']]
     """
-    return {
+    return frozenset(
         frozenset(pair) for children in confounders.values() for pair in combinations(children, 2)
-    }
+    )
 
 
 def cliques_as_confounders(
@@ -75,9 +75,11 @@ def cliques_as_confounders(
             'confounders instead, as in `confounders={"U": ["A", "B", "C"]}`.'
         )
     cliques.sort(key=lambda clique: [position[name] for name in clique])
-    named: dict[str, tuple[str, ...]] = {}
+    used, named = set(taken), dict[str, tuple[str, ...]]()
     for clique in cliques:
-        named[_free(_auto_name(clique), {*taken, *named})] = tuple(clique)
+        name = _free(_auto_name(clique), used)
+        used.add(name)
+        named[name] = tuple(clique)
     return named
 
 
@@ -132,9 +134,7 @@ def _auto_name(children: Sequence[str]) -> str:
     return name if len(name) <= 64 else f"U_{children[0][:40]}_and_{len(children) - 1}_others"
 
 
-def _free(name: str, taken: Collection[str]) -> str:
-    """Number the name if it is taken: the cliques {A, B_C} and {A_B, C} would clash."""
-    if name not in taken:
-        return name
-    numbered: Iterator[str] = (f"{name}_{i}" for i in range(2, len(taken) + 3))
-    return next(candidate for candidate in numbered if candidate not in taken)
+def _free(name: str, used: Collection[str]) -> str:
+    """Number the name if it is in use: the cliques {A, B_C} and {A_B, C} would clash."""
+    numbered = (f"{name}_{i}" for i in count(2))
+    return next(candidate for candidate in chain([name], numbered) if candidate not in used)

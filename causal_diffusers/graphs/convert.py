@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import networkx as nx
 
@@ -132,6 +132,10 @@ def read_dict(record: Mapping[str, Any]) -> Mapping[str, Any]:
     kinds = {"variables": list, "directed": list, "bidirected": list, "confounders": dict}
     wrong = sorted(set(record) - set(kinds)) + ["variables"] * ("variables" not in record)
     wrong += [key for key in kinds if key in record and not isinstance(record[key], kinds[key])]
+    if not wrong:
+        lists = {key: [*record.get(key, ())] for key in ("directed", "bidirected")}
+        lists["confounders"] = [*record.get("confounders", {}).values()]
+        wrong = [key for key in lists if not all(map(_is_list_of_names, lists[key]))]
     if wrong:
         raise GraphError(
             "`from_dict` needs `variables` (a list of names), and takes `directed` and "
@@ -213,6 +217,12 @@ def to_networkx(G: ADMG) -> nx.DiGraph[str]:
     graph.add_edges_from(G.sorted_edges())
     graph.add_edges_from((name, child) for name, ch in G.confounders.items() for child in ch)
     return graph
+
+
+def _is_list_of_names(value: object) -> bool:
+    return isinstance(value, list | tuple) and all(
+        isinstance(name, str) for name in cast("list[object]", value)
+    )
 
 
 def _read_confounder(statement: str, parts: Parts) -> None:

@@ -147,7 +147,7 @@ class Kinship(ABC):
         """
         return _closure(self.select(of), self._children)
 
-    def districts(self) -> tuple[frozenset[str], ...]:
+    def districts(self, within: Iterable[str] | None = None) -> tuple[frozenset[str], ...]:
         r"""Split the variables into districts (c-components).
 
         Two variables share a district iff a path of bidirected edges joins them. The
@@ -159,6 +159,9 @@ class Kinship(ABC):
             A general identification condition for causal effects (Tian & Pearl, 2002),
             Sec. 3.
 
+        Arguments:
+            within: The variables of a subgraph to split; all if left out.
+
         Returns:
             The districts, disjoint and covering $V$, ordered by their first variable.
 
@@ -167,16 +170,24 @@ class Kinship(ABC):
             >>> [sorted(S) for S in ADMG.parse("X -> M -> Y; X <-> Y").districts()]
             [['X', 'Y'], ['M']]
         """
-        return tuple(dict.fromkeys(self._district_of.values()))
+        if within is None:
+            return tuple(dict.fromkeys(self._district_of.values()))
+        S = self.select(within, "within")
+        found = self._split(tuple(name for name in self.variables if name in S))
+        return tuple(dict.fromkeys(found.values()))
 
     @cached_property
     def _district_of(self) -> dict[str, frozenset[str]]:
-        found: dict[str, frozenset[str]] = {}
-        for name in self.variables:
+        return self._split(self.variables)
+
+    def _split(self, names: tuple[str, ...]) -> dict[str, frozenset[str]]:
+        """Map variables, in their order, to their districts in the subgraph over them."""
+        found, inside = dict[str, frozenset[str]](), frozenset(names)
+        for name in names:
             if name not in found:
-                district = _closure([name], self._siblings)
+                district = _closure([name], self._siblings, inside)
                 found |= dict.fromkeys(district, district)
-        return {name: found[name] for name in self.variables}
+        return {name: found[name] for name in names}
 
     def district(self, of: str, within: Iterable[str] | None = None) -> frozenset[str]:
         r"""Find the district (c-component) of a variable.

@@ -81,7 +81,7 @@ def check_name(name: object, kind: str = "variable") -> str:
             f"most 100 in all: got {name!r}. Names become attributes and folders on disk. "
             f"Rename it{_legal(name)}."
         )
-    if name in RESERVED or name.lower() in RESERVED or keyword.iskeyword(name):
+    if name in RESERVED or name.lower() in _WINDOWS_DEVICES.split() or keyword.iskeyword(name):
         raise GraphError(
             f'a {kind} may not have the reserved name "{name}": Python, torch, diffusers or the '
             f'file system uses it already. Rename it, for instance to "{name}_".'

@@ -79,8 +79,6 @@ def _reached(
 def _cells(G: ADMG, ancestral: frozenset[str]) -> dict[str, frozenset[str]]:
     r"""Map each variable to the cell $D \cup pa(D)$ of its district in the subgraph."""
     cell_of: dict[str, frozenset[str]] = {}
-    for name in ancestral:
-        if name not in cell_of:
-            district = G.district(name, within=ancestral)
-            cell_of |= dict.fromkeys(district, district | G.parents(district))
+    for district in G.districts(within=ancestral):
+        cell_of |= dict.fromkeys(district, district | G.parents(district))
     return cell_of
