@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from causal_diffusers.errors import GraphError
 from causal_diffusers.graphs import ADMG
+from causal_diffusers.mechanisms import Mechanism
 from causal_diffusers.variables import Confounder, Image, Variable, variable_from_dict
 
 __all__ = ["Blueprint"]
@@ -80,6 +81,24 @@ class Blueprint:
     def finite(self) -> tuple[str, ...]:
         """The finite confounders, whose distribution is learned."""
         return tuple(u for u, c in self.confounders.items() if c.states is not None)
+
+    def bind(self, name: str, mechanism: Mechanism) -> None:
+        """Tell the mechanism of a variable what it is made from.
+
+        Arguments:
+            name: The variable.
+            mechanism: Its mechanism; one that is bound to the same stays as it is.
+
+        Raises:
+            ValueError: If the mechanism cannot make the variable from what the graph
+                gives it.
+        """
+        parents = {parent: self.variables[parent] for parent in self.graph.parents(name)}
+        confounders = {u: self.confounders[u] for u in self.graph.confounders_of(name)}
+        try:
+            mechanism.bind(self.variables[name], parents, confounders)
+        except ValueError as error:
+            raise ValueError(f'"{name}": {error}') from None
 
     def to_dict(self) -> dict[str, Any]:
         """Describe the blueprint in plain JSON, as the index has it."""

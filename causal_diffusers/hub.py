@@ -136,13 +136,20 @@ def read_index(folder: Path, class_names: Collection[str]) -> Blueprint:
         ...
         causal_diffusers.errors.CheckpointError: ...
     """
-    blueprint = check_index(read_json(folder / INDEX), class_names, folder / INDEX)
+    index = read_json(folder / INDEX)
+    blueprint = check_index(index, class_names, folder / INDEX)
     for name in blueprint.components:
-        if not (folder / name).is_dir():
+        config = folder / name / "config.json"
+        if not config.is_file():
             raise CheckpointError(
-                f"{folder} has no folder {name}/, which {INDEX} promises. Copy or download the "
-                "whole pipeline.",
-                path=folder / name,
+                f"{config} does not exist, and {INDEX} promises it. Copy or download the whole "
+                "pipeline.",
+                path=config,
+            )
+        if (found := read_json(config).get("_class_name")) != index[name][1]:
+            raise CheckpointError(
+                f"{config} describes a {found!r}: {INDEX} promises a {index[name][1]}.",
+                path=config,
             )
     return blueprint
 
@@ -199,7 +206,7 @@ def find_folder(source: str | os.PathLike[str], **hub: Any) -> Path:
     """
     if (shipped := shipped_folder(source)) is not None:
         return shipped
-    if Path(source).is_dir():
+    if str(source) and Path(source).is_dir():
         return Path(source)
     if not isinstance(source, str) or not _REPOSITORY.fullmatch(source):
         raise CheckpointError(

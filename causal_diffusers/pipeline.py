@@ -148,10 +148,11 @@ class CausalPipeline(StoredPipeline):
         """
         graph = ADMG.parse(graph) if isinstance(graph, str) else graph
         blueprint = Blueprint.of(graph, variables, confounders)
-        components: dict[str, Any] = dict(mechanisms or {})
-        for name in graph.variables:
-            if name not in components:
-                components[name] = _default_mechanism(name, variables[name])
+        graph.select(mechanisms or {}, "mechanisms")
+        components: dict[str, Any] = {}
+        for name, variable in blueprint.variables.items():
+            components[name] = (mechanisms or {}).get(name) or _default_mechanism(name, variable)
+            blueprint.bind(name, components[name])
         for name in blueprint.finite:
             components[name] = ConfounderPrior(states=blueprint.confounders[name].width)
         return cls(blueprint.to_dict(), **components)

@@ -117,7 +117,8 @@ class StructuralCausalModel:
         self.mechanisms = dict(mechanisms)
         self.priors = dict(priors or {})
         graph.select(self.mechanisms, "mechanisms")
-        self._bind()
+        for name, mechanism in self.mechanisms.items():
+            blueprint.bind(name, mechanism)
         self._check_priors()
 
     def sample(
@@ -317,15 +318,6 @@ class StructuralCausalModel:
                 received=tuple(value.shape),
             )
         return value
-
-    def _bind(self) -> None:
-        for name, mechanism in self.mechanisms.items():
-            parents = {p: self.variables[p] for p in self.graph.parents(name)}
-            confounders = {u: self.confounders[u] for u in self.graph.confounders_of(name)}
-            try:
-                mechanism.bind(self.variables[name], parents, confounders)
-            except ValueError as error:
-                raise ValueError(f'"{name}": {error}') from None
 
     def _check_priors(self) -> None:
         for name, confounder in self.confounders.items():

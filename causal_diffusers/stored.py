@@ -55,7 +55,7 @@ class StoredPipeline(DiffusionPipeline, abc.ABC):
         _check_components(self._blueprint, components)
         self.register_to_config(graph=self._blueprint.to_dict())
         self.register_modules(**{name: components[name] for name in self._blueprint.components})
-        self.scm  # noqa: B018 (binds the mechanisms, and refuses those that do not fit)
+        self.scm  # noqa: B018 (refuses mechanisms that are bound to something else)
 
     @property
     def graph(self) -> ADMG:
@@ -196,7 +196,11 @@ class StoredPipeline(DiffusionPipeline, abc.ABC):
         folder = hub.find_folder(source, **options)
         blueprint = hub.read_index(folder, cls._class_names())
         for name, backbone in (backbones or {}).items():
+            blueprint.graph.select([name], "backbones")
             loading[name] = hub.load_with_backbone(folder, name, backbone, **loading)
+        for name in blueprint.graph.variables:
+            if isinstance(mechanism := loading.get(name), Mechanism):
+                blueprint.bind(name, mechanism)
         bound = type(cls)(cls.__name__, (cls,), {"_names": blueprint.components})
         pipe = super(StoredPipeline, bound).from_pretrained(
             str(folder), use_safetensors=True, **loading
@@ -298,6 +302,11 @@ def _check_components(blueprint: Blueprint, components: Mapping[str, Any]) -> No
         if component is not None and not isinstance(component, wanted):
             raise ValueError(
                 f'"{name}" must be a {wanted.__name__}: got {type(component).__name__}.'
+            )
+        if isinstance(component, Mechanism) and not component.is_bound:
+            raise ValueError(
+                f'"{name}" must be bound to its variable: got a new {type(component).__name__}. '
+                "Create the pipeline with `from_graph`."
             )
 
 
