@@ -62,7 +62,7 @@ class PixelDiffusion(nn.Module):
         """What the network predicts: `"epsilon"`, `"sample"` or `"v_prediction"`."""
         return self.scheduler.config["prediction_type"]
 
-    def train(self, mode: bool = True) -> PixelDiffusion:  # noqa: FBT001, FBT002 (torch)
+    def train(self, mode: bool = True) -> PixelDiffusion:
         """Stay in eval mode, whatever the mechanism around does."""
         return super().train(mode=False)
 

@@ -183,4 +183,3 @@ class LikelihoodMechanism(Mechanism):
         Returns:
             Log-probabilities with shape (B,), or (B, M) if `outer`.
         """
-

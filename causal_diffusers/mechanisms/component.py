@@ -20,7 +20,7 @@ from causal_diffusers.backbones.reference import read_json, stored_shapes
 from causal_diffusers.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing import Self
 
 __all__ = ["Component"]
 

@@ -37,10 +37,10 @@ from causal_diffusers.errors import CheckpointError
 from causal_diffusers.mechanisms.base import Mechanism, SamplingOptions
 from causal_diffusers.mechanisms.component import check_shapes
 from causal_diffusers.mechanisms.encoders import ParentEncoder
-from causal_diffusers.variables import Confounder, Image, Variable
+from causal_diffusers.variables import Confounder, Variable
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing import Self
 
 __all__ = ["DiffusionMechanism"]
 
@@ -190,7 +190,9 @@ class DiffusionMechanism(Mechanism):
             config["base"]["sha256"] = included.sha256  # of the file as written here
             (folder / self.config_name).write_text(json.dumps(config, indent=2) + "\n")
 
-    def predict(self, x_t: Tensor, t: Tensor, parents: Mapping[str, Tensor], hidden: Tensor) -> Tensor:
+    def predict(
+        self, x_t: Tensor, t: Tensor, parents: Mapping[str, Tensor], hidden: Tensor
+    ) -> Tensor:
         """Run the adapted denoiser on noised images.
 
         Arguments:
@@ -345,7 +347,7 @@ class DiffusionMechanism(Mechanism):
             )
         network, _ = load_backbone(source, revision=reference.revision, expected=reference)
         with torch.device("meta"):
-            planned._attach(network.planned())
+            planned.backbone = network.planned()  # samplers cannot live on the meta device
             planned._build_if_bound()
         check_shapes(planned.trainable_state(), shapes, folder)
         mechanism._attach(network)
