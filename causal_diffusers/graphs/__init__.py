@@ -3,12 +3,12 @@ r"""Who listens to whom, and what follows from it. This folder never imports tor
 | Question | File | Paper |
 |---|---|---|
 | Which variables, edges and confounders? | `admg`, `kinship` | Richardson (2003) |
-| Which latent variables do edges stand for? | `confounders`, `projection` | Evans (2016) |
+| Which latent variables are there? | `confounders`, `projection` | Evans (2016) |
 | Which independences hold? | `separation` | Richardson (2003), Thm. 1 |
-| Is a query answerable, and by what? | `identify`, `estimand` | Shpitser & Pearl (2006), Fig. 3 |
+| Is a query answerable? | `identify`, `estimand` | Shpitser & Pearl (2006), Fig. 3 |
 | Why is it not? | `hedge` | Shpitser & Pearl (2006), Thm. 4 |
-| What trains together, and in which order? | `hgraph` | Rahman & Kocaoglu (2024), Sec. 4 |
-| Which graphs have a name, and what is known of them? | `named` | see each |
+| What trains together, and when? | `hgraph` | Rahman & Kocaoglu (2024), Sec. 4 |
+| What is known of textbook graphs? | `named` | see each |
 | How is a graph written, read and drawn? | `convert`, `dot`, `draw` | |
 """
 

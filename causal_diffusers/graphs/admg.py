@@ -33,8 +33,8 @@ __all__ = ["ADMG"]
 class ADMG(Kinship):
     r"""An acyclic directed mixed graph: immutable, hashable, equal by value.
 
-    Bare bidirected edges stand for one confounder per maximal clique of them, named after
-    its children. A confounder named here covers the edges between its children.
+    Bare bidirected edges stand for one confounder per maximal clique of them, named
+    after its children. A confounder named here covers the edges between its children.
 
     References:
         Causality, 2nd ed. (Pearl, 2009), Sec. 3.2.
@@ -91,8 +91,8 @@ class ADMG(Kinship):
     def parse(cls, text: str) -> ADMG:
         r"""Read a graph from text.
 
-        Statements are separated by `;` or a new line: a chain of variables joined by `->`,
-        `<-` and `<->`, a lone variable, or a named confounder `U: A, B, C`.
+        Statements are separated by `;` or a new line: a chain of variables joined by
+        `->`, `<-` and `<->`, a lone variable, or a named confounder `U: A, B, C`.
 
         Arguments:
             text: The statements. `#` starts a comment.
@@ -115,8 +115,8 @@ class ADMG(Kinship):
         """Read a graph from a list of edges.
 
         Arguments:
-            edges: Triples `(A, "->", B)`, `(A, "<-", B)` or `(A, "<->", B)`; a pair `(A, B)`
-                is directed.
+            edges: Triples `(A, "->", B)`, `(A, "<-", B)` or `(A, "<->", B)`; a pair
+                `(A, B)` is directed.
 
         Returns:
             The graph, with its variables in the order of their first appearance.
@@ -135,9 +135,9 @@ class ADMG(Kinship):
         """Read a graph from networkx.
 
         Arguments:
-            graph: A directed graph. A node with a true `latent` attribute is not observed
-                and is projected out; an edge with a true `bidirected` attribute is
-                bidirected.
+            graph: A directed graph. A node with a true `latent` attribute is not
+                observed and is projected out; an edge with a true `bidirected`
+                attribute is bidirected.
 
         Returns:
             The graph over the observed nodes.
@@ -159,7 +159,8 @@ class ADMG(Kinship):
         """Read a graph in DOT: see `dot`.
 
         Arguments:
-            text: The text; `A -> B [dir=both]` is bidirected, `U [latent=true]` is latent.
+            text: The text; `A -> B [dir=both]` is bidirected, `U [latent=true]` is
+                latent.
 
         Returns:
             The graph over the observed variables.
@@ -168,7 +169,7 @@ class ADMG(Kinship):
             GraphError: If the text cannot be read, or the graph is malformed.
 
         Example:
-            >>> ADMG.from_dot("digraph { D -> I -> A; D -> A [dir=both, style=dashed] }")
+            >>> ADMG.from_dot("digraph { D -> I -> A; D -> A [dir=both] }")
             ADMG.parse('D -> I; I -> A; D <-> A')
         """
         return cls(*dot.read_dot(text))
@@ -286,8 +287,8 @@ class ADMG(Kinship):
         r"""Cut edges into and out of variables, and keep every variable.
 
         The graph $G_{\overline{X}\,\underline{Z}}$ of the do-calculus. A variable whose
-        incoming edges are cut stops listening to its confounders; a confounder left with
-        fewer than two children is gone.
+        incoming edges are cut stops listening to its confounders; a confounder left
+        with fewer than two children is gone.
 
         References:
             Causality, 2nd ed. (Pearl, 2009), Sec. 3.4.
@@ -318,7 +319,8 @@ class ADMG(Kinship):
             variables: The variables to keep.
 
         Returns:
-            The subgraph; a confounder keeps its name and those of its children that stay.
+            The subgraph; a confounder keeps its name and those of its children that
+            stay.
 
         Example:
             >>> ADMG.parse("X -> M -> Y; X <-> Y").subgraph(["X", "Y"])

@@ -2,8 +2,8 @@ r"""Which latent variables does a set of bidirected edges stand for?
 
 A bidirected edge $A \leftrightarrow B$ says that $A$ and $B$ share a latent cause. When
 only edges are given, one confounder is created per *maximal clique* of them. That model
-contains the one with a latent per edge, and the converse fails: no three pairwise latents
-make three binary variables equal with probability one, a shared one does.
+contains the one with a latent per edge, and the converse fails: no three pairwise
+latents make three binary variables equal with probability one, a shared one does.
 
 References:
     Graphs for margins of Bayesian networks (Evans, 2016), Sec. 4.
@@ -106,7 +106,7 @@ def restrict(
 def as_written(
     confounders: Mapping[str, tuple[str, ...]], variables: Sequence[str]
 ) -> tuple[list[tuple[str, str]], dict[str, tuple[str, ...]]]:
-    """Choose the shortest way to write confounders: as bare edges where that says the same.
+    """Write confounders as bare edges where that says the same.
 
     Arguments:
         confounders: The children of each confounder.
@@ -135,6 +135,6 @@ def _auto_name(children: Sequence[str]) -> str:
 
 
 def _free(name: str, used: Collection[str]) -> str:
-    """Number the name if it is in use: the cliques {A, B_C} and {A_B, C} would clash."""
+    """Number a name in use: the cliques {A, B_C} and {A_B, C} would clash."""
     numbered = (f"{name}_{i}" for i in count(2))
     return next(candidate for candidate in chain([name], numbered) if candidate not in used)

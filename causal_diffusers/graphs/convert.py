@@ -1,8 +1,8 @@
 r"""How is a graph written down?
 
-In a line of text (`"D -> I -> A; U: D, A"`), as a list of edges, as plain JSON values or as
-a networkx graph. Readers return the arguments of `ADMG`, which checks them; `dot` and
-`dagitty` are files of their own.
+In a line of text (`"D -> I -> A; U: D, A"`), as a list of edges, as plain JSON values
+or as a networkx graph. Readers return the arguments of `ADMG`, which checks them. DOT
+and dagitty have a file of their own, `dot`.
 """
 
 from __future__ import annotations

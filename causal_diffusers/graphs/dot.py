@@ -7,14 +7,14 @@ The two languages share one grammar, of which this file reads the part that grap
     chain     = end {arrow end}
     end       = name | "{" {name [";" | ","]} "}"
 
-Dagitty has the arrows `->`, `<-` and `<->`, and marks a latent variable as `U [latent]`. DOT
+Dagitty has the arrows `->`, `<-` and `<->`, and `U [latent]` is a latent variable. DOT
 has `->` alone: there a bidirected edge is `A -> B [dir=both]`, and a latent variable is
 `U [latent=true]`. Anything else is refused.
 
 References:
     The DOT language (Graphviz documentation, graphviz.org/doc/info/lang.html).
-    Robust causal inference using directed acyclic graphs: the R package dagitty (Textor,
-    van der Zander, Gilthorpe, Liskiewicz & Ellison, 2016).
+    Robust causal inference using directed acyclic graphs: the R package dagitty
+    (Textor, van der Zander, Gilthorpe, Liskiewicz & Ellison, 2016).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 r"""What does a graph look like?
 
-As Mermaid text, which GitHub and most documentation tools draw, and as a picture in SVG that
-needs no other program. Directed edges are solid and what is unobserved is dashed: a
-confounder of two variables is an arc between them, one of three or more is a node.
+As Mermaid text, which GitHub and most documentation tools draw, and as a picture in SVG
+that needs no other program. Directed edges are solid and what is unobserved is dashed:
+a confounder of two variables is an arc between them, one of three or more is a node.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def to_svg(G: ADMG) -> str:
 
 
 def _mermaid_id(name: str) -> str:
-    """Put an underscore, which starts no variable's name, before Mermaid's own words."""
+    """Put an underscore, which starts no name, before Mermaid's own words."""
     return f"_{name}" if name.lower() in _MERMAID_WORDS else name
 
 
@@ -121,7 +121,7 @@ def _places(G: ADMG) -> dict[str, _Point]:
 def _above(
     shared: Mapping[str, tuple[str, ...]], at: Mapping[str, _Point], top: float
 ) -> dict[str, _Point]:
-    """Set confounders in a row above their children, or left of a single column of them."""
+    """Set confounders in a row above their children, left of a single column."""
     columns = {name: {at[child][0] for child in ch} for name, ch in shared.items()}
     wanted = {name: _mean(xs) - (100 if len(xs) == 1 else 0) for name, xs in columns.items()}
     placed: dict[str, _Point] = {}

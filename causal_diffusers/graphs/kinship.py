@@ -1,7 +1,7 @@
-r"""Who is whose parent, child, sibling, ancestor, and who shares a confounder or a district?
+r"""Who is whose parent, sibling or ancestor, and who shares a confounder or district?
 
-Sets of variables go in as a name or several, and come out as frozen sets. As in the papers
-on identification, $An(S)$ and $De(S)$ include $S$.
+Sets of variables go in as a name or several, and come out as frozen sets. As in the
+papers on identification, $An(S)$ and $De(S)$ include $S$.
 
 References:
     Markov properties for acyclic directed mixed graphs (Richardson, 2003), Sec. 2.
@@ -116,7 +116,7 @@ class Kinship(ABC):
         return frozenset[str]().union(*(self._siblings[name] for name in self.select(of)))
 
     def ancestors(self, of: str | Iterable[str]) -> frozenset[str]:
-        r"""Collect the variables with a directed path to any of those given, and those.
+        r"""Collect those given and the variables with a directed path to any of them.
 
         Arguments:
             of: One variable or several.
@@ -132,7 +132,7 @@ class Kinship(ABC):
         return _closure(self.select(of), self._parents)
 
     def descendants(self, of: str | Iterable[str]) -> frozenset[str]:
-        r"""Collect the variables with a directed path from any of those given, and those.
+        r"""Collect those given and the variables with a directed path from any of them.
 
         Arguments:
             of: One variable or several.
@@ -181,7 +181,7 @@ class Kinship(ABC):
         return self._split(self.variables)
 
     def _split(self, names: tuple[str, ...]) -> dict[str, frozenset[str]]:
-        """Map variables, in their order, to their districts in the subgraph over them."""
+        """Map variables, in order, to their districts in the subgraph over them."""
         found, inside = dict[str, frozenset[str]](), frozenset(names)
         for name in names:
             if name not in found:
@@ -212,7 +212,7 @@ class Kinship(ABC):
 
     @property
     def confounders(self) -> Mapping[str, tuple[str, ...]]:
-        """The confounders by name, with their children in the order of the variables."""
+        """The children of each confounder, in the order of the variables."""
         return MappingProxyType(self._confounders)
 
     @cached_property
@@ -281,8 +281,8 @@ class Kinship(ABC):
     def markov_pillow(self, variable: str) -> frozenset[str]:
         r"""Find what screens a variable off from its other predecessors.
 
-        The district of $V$ among the variables up to $V$ in topological order, with that
-        district's parents, without $V$:
+        The district of $V$ among the variables up to $V$ in topological order, with
+        that district's parents, without $V$:
 
         $$ p(v) = \prod_V p(v \mid mp(V)) . $$
 

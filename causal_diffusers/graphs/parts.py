@@ -1,7 +1,7 @@
 r"""What is a graph while it is being read?
 
-The four arguments of `ADMG`, collected edge by edge and not checked yet. Every reader fills
-one of these.
+The four arguments of `ADMG`, collected edge by edge and not checked yet. Every reader
+fills one of these.
 """
 
 from __future__ import annotations

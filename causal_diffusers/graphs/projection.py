@@ -1,9 +1,9 @@
 r"""Which graph do the observed variables see, once latent ones are forgotten?
 
 A latent variable that has parents hands its children to them, $P \to L \to C$ becoming
-$P \to C$, and is left without parents. If one of them is latent too, that one can do all
-that $L$ did, and $L$ is dropped. What remains is a root with its observed children: a
-confounder if there are two or more, private noise otherwise.
+$P \to C$, and is left without parents. If one of them is latent too, that one can do
+all that $L$ did, and $L$ is dropped. What remains is a root with its observed children:
+a confounder if there are two or more, private noise otherwise.
 
 References:
     Graphs for margins of Bayesian networks (Evans, 2016), Sec. 3.
@@ -69,7 +69,7 @@ def project(parts: Parts, latents: Collection[str]) -> Parts:
 def _exogenise(
     names: Sequence[str], directed: Iterable[tuple[str, str]], latents: Collection[str]
 ) -> dict[str, dict[str, None]]:
-    """Give the children of each latent variable with parents to these; return all children."""
+    """Let latent variables hand their children to their parents; return all children."""
     children: dict[str, dict[str, None]] = {name: {} for name in names}
     parents: dict[str, dict[str, None]] = {name: {} for name in names}
     for a, b in directed:
@@ -86,5 +86,4 @@ def _exogenise(
             for child in children[latent]:
                 del parents[child][latent]
             children[latent] = {}
-        parents[latent] = {}
     return children

@@ -1,9 +1,9 @@
 r"""Are two sets of variables independent given a third, for every model of the graph?
 
-In an ADMG, $X \perp_m Y \mid Z$ iff every path between $X$ and $Y$ has a non-collider in
-$Z$, or a collider that is no ancestor of $Z$. Equivalently, $Z$ separates $X$ from $Y$ in
-the *augmented graph* of $G_{An(X \cup Y \cup Z)}$, whose cliques are the sets
-$D \cup pa(D)$ for its districts $D$. A breadth-first search over those cells needs no path.
+In an ADMG, $X \perp_m Y \mid Z$ iff every path between $X$ and $Y$ has a non-collider
+in $Z$, or a collider that is no ancestor of $Z$. Equivalently, $Z$ separates $X$ from
+$Y$ in the *augmented graph* of $G_{An(X \cup Y \cup Z)}$, whose cliques are the sets
+$D \cup pa(D)$ for its districts $D$. A search over those cells needs no path.
 
 References:
     Markov properties for acyclic directed mixed graphs (Richardson, 2003), Thm. 1.

@@ -64,7 +64,8 @@ def check_edges(
         The edges as pairs.
 
     Raises:
-        GraphError: If an edge is not a pair, has an unknown end, is a self-loop or comes twice.
+        GraphError: If an edge is not a pair, has an unknown end, is a self-loop or
+            comes twice.
 
     Example:
         >>> check_edges([("Y", "X")], {"X": 0, "Y": 1}, "<->")
