@@ -11,8 +11,9 @@ sums move past factors that they do not concern, and equal factors cancel.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import permutations
+from itertools import product
 
 from causal_diffusers.graphs.expression import Expression, Probability, Product, Quotient, Sum
 
@@ -36,7 +37,8 @@ def multiply(factors: Iterable[Expression]) -> Expression:
         True
     """
     flat = [inner for factor in factors for inner in _factors(factor)]
-    for a, b in permutations(flat, 2):
+    fractions = [factor for factor in flat if isinstance(factor, Quotient)]
+    for a, b in product(fractions, flat):
         if (joined := _telescope(a, b)) is not None:
             return multiply([joined, *(f for f in flat if f is not a and f is not b)])
     return flat[0] if len(flat) == 1 else Product(tuple(sorted(flat, key=str)))
@@ -63,40 +65,26 @@ def divide(numerator: Expression, denominator: Expression) -> Expression:
 
 
 def sum_over(variables: str | Iterable[str], body: Expression) -> Expression:
-    """Sum an expression over all values of some of its free variables.
+    """Sum an expression over all values of some variables.
 
     A variable that a single factor can absorb disappears into it; the others are summed
     as far inside as they go.
 
     Arguments:
-        variables: One variable or several, all free in `body`.
+        variables: One variable or several.
         body: The expression.
 
     Returns:
-        The sum.
-
-    Raises:
-        ValueError: If a variable is not free in `body`.
+        The sum; over a variable that is not free in `body` it counts the values.
 
     Example:
         >>> print(sum_over("B", Probability(frozenset("AB"), frozenset("C"))))
         P(A | C)
     """
     names = frozenset([variables] if isinstance(variables, str) else variables)
-    if not names:
-        return body
-    if strangers := names - body.free:
-        raise ValueError(
-            f"`sum_over` needs free variables: got {', '.join(sorted(strangers))}, on which "
-            f"{body} does not depend. Leave them out."
-        )
     names, factors = _lift(names, _factors(body))
-    for name in sorted(names):
-        holder, *more = (factor for factor in factors if name in factor.free)
-        if not more and (absorbed := _absorb(name, holder)) is not None:
-            left = multiply([absorbed, *(factor for factor in factors if factor is not holder)])
-            if names - {name} <= left.free:  # else a sum over nothing would be left
-                return sum_over(names - {name}, left)
+    while step := _absorb_some(names, factors):
+        names, factors = step
     return _sum_apart(names, factors)
 
 
@@ -129,15 +117,13 @@ def _factors(expression: Expression) -> list[Expression]:
     return list(expression.factors) if isinstance(expression, Product) else [expression]
 
 
-def _telescope(a: Expression, b: Expression) -> Expression | None:
+def _telescope(a: Quotient, b: Expression) -> Expression | None:
     """Multiply two factors if the first has the second, or its numerator, below the line."""
-    match a, b:
-        case Quotient(top, below), _ if b == below:
-            return top
-        case Quotient(top, below), Quotient(middle, bottom) if middle == below:
-            return divide(top, bottom)
-        case _:
-            return None
+    if b == a.denominator:
+        return a.numerator
+    if isinstance(b, Quotient) and b.numerator == a.denominator:
+        return divide(a.numerator, b.denominator)
+    return None
 
 
 def _terms(expression: Expression) -> tuple[list[Expression], list[Expression]]:
@@ -171,18 +157,30 @@ def _conditional(upper: Expression, lower: Expression) -> list[Expression] | Non
             return None
 
 
-def _absorb(name: str, factor: Expression) -> Expression | None:
-    """Sum one factor over a variable, if that is simpler than a sum around it."""
+def _absorb_some(names: Names, factors: list[Expression]) -> tuple[Names, list[Expression]] | None:
+    """Sum one factor over variables that no other factor has, if one can be found."""
+    holders = Counter(name for factor in factors for name in factor.free)
+    for factor in factors:
+        alone = Names(name for name in names & factor.free if holders[name] == 1)
+        gone, absorbed = _absorb(alone, factor)
+        if gone:
+            rest = (other for other in factors if other is not factor)
+            return names - gone, _factors(multiply([absorbed, *rest]))
+    return None
+
+
+def _absorb(names: Names, factor: Expression) -> tuple[Names, Expression]:
+    """Sum a factor over those variables for which that is simpler than a sum around it."""
     match factor:
-        case Probability(outcomes, given) if name in outcomes:
-            left = outcomes - {name}
-            return Probability(left, given) if left else Product(())
-        case Sum(variables, body):
-            return sum_over(variables | {name}, body)
-        case Quotient(numerator, denominator) if name not in denominator.free:
-            return divide(sum_over({name}, numerator), denominator)
+        case Probability(outcomes, given) if gone := names & outcomes:
+            left = outcomes - gone
+            return gone, Probability(left, given) if left else Product(())
+        case Sum(variables, body) if names:
+            return names, sum_over(variables | names, body)
+        case Quotient(numerator, denominator) if gone := names - denominator.free:
+            return gone, divide(sum_over(gone, numerator), denominator)
         case _:
-            return None
+            return Names(), factor
 
 
 def _lift(names: Names, factors: list[Expression]) -> tuple[Names, list[Expression]]:
@@ -199,16 +197,20 @@ def _sum_apart(names: Names, factors: Sequence[Expression]) -> Expression:
     """Sum factors that share no summed variable separately."""
     done = [factor for factor in factors if not factor.free & names]
     while names:
-        linked = _linked(frozenset({min(names)}), names, factors)
+        linked = _linked(min(names), names, factors)
         inside = multiply(factor for factor in factors if factor.free & linked)
         done.append(Sum(linked, inside))
         names -= linked
     return multiply(done)
 
 
-def _linked(some: Names, names: Names, factors: Sequence[Expression]) -> Names:
-    more = some.union(*(factor.free & names for factor in factors if factor.free & some))
-    return some if more == some else _linked(more, names, factors)
+def _linked(name: str, names: Names, factors: Sequence[Expression]) -> Names:
+    """Collect the variables that factors tie to one of them, directly or by others."""
+    linked, fresh = Names(), Names([name])
+    while fresh:
+        linked |= fresh
+        fresh = Names().union(*(f.free & names for f in factors if f.free & fresh)) - linked
+    return linked
 
 
 def _join(factors: list[Expression]) -> list[Expression]:

@@ -85,9 +85,13 @@ class Expression(ABC):
             An array with the axes of the joint, of length one for variables not free.
         """
 
+    @cached_property
+    def _text(self) -> str:
+        return self.write(TEXT, {name: name for name in self.free})
+
     def __str__(self) -> str:
         """Write the expression as text, with the variables sorted by name."""
-        return self.write(TEXT, {name: name for name in self.free})
+        return self._text
 
 
 @final
@@ -179,7 +183,7 @@ class Product(Expression):
 @final
 @dataclass(frozen=True)
 class Sum(Expression):
-    r"""A sum $\sum_v e$ over all values of some free variables of $e$.
+    r"""A sum $\sum_v e$ over all values of some variables.
 
     Arguments:
         variables: The variables $v$.
@@ -203,6 +207,11 @@ class Sum(Expression):
         """The free variables of the body that are not summed."""
         return self.body.free - self.variables
 
+    @cached_property
+    def mentioned(self) -> frozenset[str]:
+        """Those of the body, and the summed ones."""
+        return self.body.mentioned | self.variables
+
     def write(self, notation: Notation, scope: Mapping[str, str]) -> str:
         """Write `sum_{B} ...`, with primes on names that are in use."""
         inner = extend_scope(scope, self.variables)
@@ -211,9 +220,11 @@ class Sum(Expression):
         )
 
     def evaluate(self, joint: Array, axes: Mapping[str, int]) -> Array:
-        """Sum over the axes of the variables."""
+        """Sum over the axes of the variables, also where the body does not depend on them."""
         summed = tuple(axes[name] for name in self.variables)
-        return self.body.evaluate(joint, axes).sum(axis=summed, keepdims=True)
+        value = self.body.evaluate(joint, axes)
+        shape = [joint.shape[i] if i in summed else size for i, size in enumerate(value.shape)]
+        return np.broadcast_to(value, shape).sum(axis=summed, keepdims=True)
 
 
 @final

@@ -34,6 +34,14 @@ def test_variables_go_before_the_last_treatment_does():
     assert cut_hedge(G, V, S, do=frozenset("Z")).forest.directed == {("Z", "X"), ("X", "Y")}
 
 
+def test_the_inner_part_stays_a_district():
+    """Without C the outer part would still be one."""
+    G = ADMG.parse("A -> E -> B -> D; B <-> C <-> D; B <-> E <-> D <-> A")
+    hedge = cut_hedge(G, frozenset("ABCDE"), frozenset("BCD"), do=frozenset("A"))
+    check_c_forest(G, hedge.subforest, hedge.roots)
+    assert hedge.roots == {"C", "D"}
+
+
 @pytest.mark.parametrize("seed", range(50))
 def test_both_parts_are_c_forests_with_the_same_roots(seed):
     """Random graphs of one district, all of whose variables lead into a district S."""

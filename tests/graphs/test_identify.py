@@ -85,6 +85,8 @@ def test_idc_line_1():
     text = "D -> I -> A; D <-> A"
     assert answer(text, "A", "D", "I") == "sum_{D'} P(A | D', I) P(D')"
     assert answer("X -> Y <- Z; X <-> Z", "Y", "X", "Z") == "P(Y | X, Z)"
+    assert answer("X -> Z -> Y; X <-> Z", "Y", "X", "Z") == "P(Y | Z)"
+    hedge("X -> Z -> Y; X <-> Z", "YZ", "X")
 
 
 def test_idc_line_2():
