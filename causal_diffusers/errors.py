@@ -7,8 +7,9 @@ received, and the way out.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 __all__ = [
     "CheckpointError",
@@ -17,6 +18,8 @@ __all__ = [
     "NotInvertibleError",
     "ShapeError",
 ]
+
+_Recipe = tuple[Callable[..., Exception], tuple[object, ...], dict[str, object]]
 
 
 class GraphError(ValueError):
@@ -41,10 +44,14 @@ class NotIdentifiableError(ValueError):
         'P(Y | do(X))'
     """
 
-    def __init__(self, message: str, *, query: str, hedge: Any) -> None:
+    def __init__(self, message: str, *, query: str, hedge: object) -> None:
         super().__init__(message)
         self.query = query
         self.hedge = hedge
+
+    def __reduce__(self) -> _Recipe:
+        """Pickle the facts too, which a built-in exception would forget."""
+        return _recipe(self, "query", "hedge")
 
 
 class NotInvertibleError(RuntimeError):
@@ -63,6 +70,10 @@ class NotInvertibleError(RuntimeError):
         super().__init__(message)
         self.variable = variable
 
+    def __reduce__(self) -> _Recipe:
+        """Pickle the facts too, which a built-in exception would forget."""
+        return _recipe(self, "variable")
+
 
 class ShapeError(ValueError):
     """A tensor has another shape than its variable promises.
@@ -79,12 +90,21 @@ class ShapeError(ValueError):
     """
 
     def __init__(
-        self, message: str, *, variable: str, expected: tuple[Any, ...], received: tuple[Any, ...]
+        self,
+        message: str,
+        *,
+        variable: str,
+        expected: tuple[object, ...],
+        received: tuple[object, ...],
     ) -> None:
         super().__init__(message)
         self.variable = variable
         self.expected = expected
         self.received = received
+
+    def __reduce__(self) -> _Recipe:
+        """Pickle the facts too, which a built-in exception would forget."""
+        return _recipe(self, "variable", "expected", "received")
 
 
 class CheckpointError(RuntimeError):
@@ -102,3 +122,13 @@ class CheckpointError(RuntimeError):
     def __init__(self, message: str, *, path: str | Path) -> None:
         super().__init__(message)
         self.path = str(path)
+
+    def __reduce__(self) -> _Recipe:
+        """Pickle the facts too, which a built-in exception would forget."""
+        return _recipe(self, "path")
+
+
+def _recipe(error: Exception, *facts: str) -> _Recipe:
+    """Say how to make an error again: its class with its facts, its message, its notes."""
+    make = functools.partial(type(error), **{fact: getattr(error, fact) for fact in facts})
+    return make, error.args, vars(error)
