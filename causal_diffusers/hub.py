@@ -43,7 +43,6 @@ by a path, and weights with another sha256 are refused.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
@@ -51,13 +50,15 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from causal_diffusers import mechanisms
 from causal_diffusers.aliases import shipped_folder
 from causal_diffusers.backbones.reference import read_json
 from causal_diffusers.blueprint import Blueprint
 from causal_diffusers.errors import CheckpointError
-from causal_diffusers.mechanisms import DiffusionMechanism, Mechanism
+from causal_diffusers.mechanisms import Component, DiffusionMechanism, Mechanism
 
 if TYPE_CHECKING:
+    import torch
     from huggingface_hub import CommitInfo
 
 __all__ = [
@@ -69,10 +70,9 @@ __all__ = [
     "download",
     "find_folder",
     "index_json",
-    "load_with_backbone",
+    "load_component",
     "read_index",
     "refer_to_backbones",
-    "register_with_diffusers",
     "upload",
 ]
 
@@ -117,15 +117,15 @@ def index_json(
     return json.dumps(index, indent=2) + "\n"
 
 
-def read_index(folder: Path, class_names: Collection[str]) -> Blueprint:
-    """Read and check the index of a folder.
+def read_index(folder: Path, class_names: Collection[str]) -> tuple[Blueprint, dict[str, str]]:
+    """Read and check the index of a folder, and that it has what the index promises.
 
     Arguments:
         folder: The folder of a saved pipeline.
         class_names: The pipeline classes that may be loaded.
 
     Returns:
-        What the pipeline is made for.
+        What the pipeline is made for, and the class of each component.
 
     Raises:
         CheckpointError: If the folder holds no pipeline, or one that is refused.
@@ -138,20 +138,53 @@ def read_index(folder: Path, class_names: Collection[str]) -> Blueprint:
     """
     index = read_json(folder / INDEX)
     blueprint = check_index(index, class_names, folder / INDEX)
-    for name in blueprint.components:
-        config = folder / name / "config.json"
-        if not config.is_file():
-            raise CheckpointError(
-                f"{config} does not exist, and {INDEX} promises it. Copy or download the whole "
-                "pipeline.",
-                path=config,
-            )
-        if (found := read_json(config).get("_class_name")) != index[name][1]:
-            raise CheckpointError(
-                f"{config} describes a {found!r}: {INDEX} promises a {index[name][1]}.",
-                path=config,
-            )
-    return blueprint
+    classes = {name: index[name][1] for name in blueprint.components}
+    for name, wanted in classes.items():
+        _check_component(folder / name / "config.json", wanted)
+    return blueprint, classes
+
+
+def load_component(
+    folder: Path,
+    class_name: str,
+    *,
+    dtype: torch.dtype | None = None,
+    variant: str | None = None,
+    backbone: str | os.PathLike[str] | None = None,
+) -> Component:
+    """Load one component.
+
+    Arguments:
+        folder: Its folder.
+        class_name: Its class, one of `COMPONENTS`.
+        dtype: The precision to load it in.
+        variant: The tag in the name of its weights.
+        backbone: Where its frozen base has moved to.
+
+    Returns:
+        The component.
+
+    Raises:
+        CheckpointError: If it is refused, or is given a base and has none.
+
+    Example:
+        >>> load_component(Path("no/such/folder"), "CategoricalMechanism")
+        Traceback (most recent call last):
+        ...
+        causal_diffusers.errors.CheckpointError: ...
+    """
+    if backbone is None:
+        kind: type[Component] = getattr(mechanisms, class_name)
+        return kind.from_pretrained(folder, dtype=dtype, variant=variant)
+    if class_name != DiffusionMechanism.__name__:
+        raise CheckpointError(
+            f'`backbones` is for variables with a pretrained base: got "{folder.name}", which is '
+            f"made by a {class_name}.",
+            path=folder,
+        )
+    return DiffusionMechanism.from_pretrained(
+        folder, dtype=dtype, variant=variant, backbone=backbone
+    )
 
 
 def check_index(
@@ -274,53 +307,13 @@ def upload(
     )
 
 
-def load_with_backbone(
-    folder: Path,
-    name: str,
-    backbone: str | os.PathLike[str],
-    *,
-    dtype: Any = None,
-    torch_dtype: Any = None,
-    variant: str | None = None,
-    **_: Any,
-) -> DiffusionMechanism:
-    """Load a mechanism whose frozen base has moved.
-
-    Arguments:
-        folder: The folder of a saved pipeline.
-        name: The variable.
-        backbone: Where its base is now: a folder or a repository.
-        dtype: The precision, or one for each component by name.
-        torch_dtype: Older name of `dtype`.
-        variant: The tag in the name of the weights.
-
-    Returns:
-        The mechanism.
-
-    Raises:
-        CheckpointError: If the variable has no base, or another one.
-
-    Example:
-        >>> load_with_backbone(Path("no/such/folder"), "image", "owner/name")
-        Traceback (most recent call last):
-        ...
-        causal_diffusers.errors.CheckpointError: ...
-    """
-    dtype = torch_dtype if dtype is None else dtype
-    if isinstance(dtype, Mapping):
-        dtype = dtype.get(name, dtype.get("default"))
-    return DiffusionMechanism.from_pretrained(
-        folder / name, backbone=backbone, dtype=dtype, variant=variant
-    )
-
-
 def refer_to_backbones(
-    mechanisms: Mapping[str, Mechanism], ids: Mapping[str, str], path: str | Path
+    made_by: Mapping[str, Mechanism], ids: Mapping[str, str], path: str | Path
 ) -> None:
     """Make sure that the base of every mechanism can be found again.
 
     Arguments:
-        mechanisms: The mechanisms by variable.
+        made_by: The mechanism of each variable.
         ids: Where the base of a variable can be found: `owner/name@commit`.
         path: Where the pipeline is about to be saved, for errors.
 
@@ -332,7 +325,7 @@ def refer_to_backbones(
     Example:
         >>> refer_to_backbones({}, {}, "my-pipeline")
     """
-    based = {n: m for n, m in mechanisms.items() if isinstance(m, DiffusionMechanism)}
+    based = {n: m for n, m in made_by.items() if isinstance(m, DiffusionMechanism)}
     if foreign := ids.keys() - based.keys():
         raise ValueError(
             f"`backbone_ids` names variables with a pretrained base: got {sorted(foreign)}, and "
@@ -348,32 +341,6 @@ def refer_to_backbones(
             f'published: `backbone_ids={{"{lost[0]}": "owner/name@commit"}}`.',
             path=path,
         )
-
-
-def register_with_diffusers(pipeline: type) -> None:
-    """Let plain `DiffusionPipeline.from_pretrained` find the pipeline class.
-
-    The only place that reaches into diffusers' private tables. Without it
-    `CausalPipeline.from_pretrained` still works.
-
-    Arguments:
-        pipeline: The class.
-
-    Example:
-        >>> from causal_diffusers.pipeline import CausalPipeline
-        >>> import diffusers
-        >>> diffusers.CausalPipeline is CausalPipeline
-        True
-    """
-    import diffusers
-
-    with contextlib.suppress(ImportError, AttributeError):
-        from diffusers.pipelines.pipeline_loading_utils import LOADABLE_CLASSES
-
-        LOADABLE_CLASSES.setdefault(
-            LIBRARY, {"ModelMixin": ["save_pretrained", "from_pretrained"]}
-        )
-    setattr(diffusers, pipeline.__name__, pipeline)
 
 
 def _check_header(index: Mapping[str, Any], class_names: Collection[str]) -> None:
@@ -407,3 +374,16 @@ def _check_entries(index: Mapping[str, Any], blueprint: Blueprint) -> None:
             raise ValueError(
                 f"`{name}` must be [{LIBRARY!r}, one of {allowed}]: got {index[name]!r}."
             )
+
+
+def _check_component(config: Path, wanted: str) -> None:
+    if not config.is_file():
+        raise CheckpointError(
+            f"{config} does not exist, and {INDEX} promises it. Copy or download the whole "
+            "pipeline.",
+            path=config,
+        )
+    if (found := read_json(config).get("_class_name")) != wanted:
+        raise CheckpointError(
+            f"{config} describes a {found!r}: {INDEX} promises a {wanted}.", path=config
+        )

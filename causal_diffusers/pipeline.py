@@ -12,11 +12,13 @@ References:
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
+import diffusers
 import numpy as np
 import torch
 from diffusers import DiffusionPipeline
@@ -47,7 +49,7 @@ if TYPE_CHECKING:
 
     Images = list[PILImage] | np.ndarray | Tensor
 
-__all__ = ["CausalPipeline", "CausalPipelineOutput"]
+__all__ = ["CausalPipeline", "CausalPipelineOutput", "register_with_diffusers"]
 
 
 @dataclass
@@ -71,7 +73,7 @@ class CausalPipelineOutput(BaseOutput):
     """
 
     images: dict[str, Images]
-    values: dict[str, list[str | int | bool]]
+    values: dict[str, list[str | int | bool]]  # type: ignore[override]
     probabilities: dict[str, Tensor] | None = None
     effective_sample_size: float | None = None
     query: str | None = None
@@ -142,7 +144,8 @@ class CausalPipeline(StoredPipeline):
             ValueError: If an image has no mechanism, or a mechanism does not fit.
 
         Example:
-            >>> pipe = CausalPipeline.from_graph("X -> Y", dict.fromkeys("XY", Categorical([0, 1])))
+            >>> two = Categorical([0, 1])
+            >>> pipe = CausalPipeline.from_graph("X -> Y", {"X": two, "Y": two})
             >>> sorted(pipe.components)
             ['X', 'Y']
         """
@@ -164,7 +167,8 @@ class CausalPipeline(StoredPipeline):
             The plan; print it to read it.
 
         Example:
-            >>> pipe = CausalPipeline.from_graph("X -> Y", dict.fromkeys("XY", Categorical([0, 1])))
+            >>> two = Categorical([0, 1])
+            >>> pipe = CausalPipeline.from_graph("X -> Y", {"X": two, "Y": two})
             >>> len(pipe.plan())
             2
         """
@@ -194,7 +198,8 @@ class CausalPipeline(StoredPipeline):
                 says why.
 
         Example:
-            >>> pipe = CausalPipeline.from_graph("X -> Y", dict.fromkeys("XY", Categorical([0, 1])))
+            >>> two = Categorical([0, 1])
+            >>> pipe = CausalPipeline.from_graph("X -> Y", {"X": two, "Y": two})
             >>> print(pipe.identify("Y", do="X"))
             P(Y | X)
         """
@@ -291,6 +296,26 @@ class CausalPipeline(StoredPipeline):
         )
 
 
+def register_with_diffusers() -> None:
+    """Let plain `DiffusionPipeline.from_pretrained` find `CausalPipeline`.
+
+    It runs when this file is imported, and is the only place that writes to diffusers'
+    tables. Where these have moved, `CausalPipeline.from_pretrained` still works.
+
+    Example:
+        >>> import diffusers
+        >>> register_with_diffusers()
+        >>> diffusers.CausalPipeline is CausalPipeline
+        True
+    """
+    diffusers.CausalPipeline = CausalPipeline  # type: ignore[attr-defined]
+    with contextlib.suppress(ImportError, AttributeError):
+        from diffusers.pipelines.pipeline_loading_utils import LOADABLE_CLASSES
+
+        methods = {"ModelMixin": ["save_pretrained", "from_pretrained"]}
+        LOADABLE_CLASSES.setdefault(hub.LIBRARY, methods)
+
+
 def _check_options(on_unidentified: str, output_type: str) -> None:
     if on_unidentified not in {"raise", "warn"}:
         raise ValueError(f'`on_unidentified` is "raise" or "warn": got {on_unidentified!r}.')
@@ -330,4 +355,4 @@ def _convert(images: Tensor, output_type: str) -> Images:
     return array if output_type == "np" else DiffusionPipeline.numpy_to_pil(array)
 
 
-hub.register_with_diffusers(CausalPipeline)
+register_with_diffusers()

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
+import torch
 from diffusers import DiffusionPipeline  # noqa: TID253 (what this file is about)
 from diffusers import __version__ as diffusers_version  # noqa: TID253
 
@@ -169,7 +170,10 @@ class StoredPipeline(DiffusionPipeline, abc.ABC):
         source: str | os.PathLike[str],
         *,
         backbones: Mapping[str, str | os.PathLike[str]] | None = None,
-        **loading: Any,
+        dtype: torch.dtype | Mapping[str, torch.dtype] | None = None,
+        variant: str | None = None,
+        device_map: str | torch.device | None = None,
+        **options: Any,
     ) -> Self:
         """Load a pipeline from a folder or from the Hugging Face Hub.
 
@@ -179,9 +183,12 @@ class StoredPipeline(DiffusionPipeline, abc.ABC):
             source: A folder, a shipped id `causal-diffusers/<name>`, or a repository id.
             backbones: Where the base of a variable has moved to: a folder or a repository
                 with the same weights.
-            loading: What `DiffusionPipeline.from_pretrained` takes (`dtype`, `variant`,
-                `device_map`, `revision`, `token`, ...), and components by name: a
-                mechanism to use instead, or None to leave one out.
+            dtype: The precision: one, or one for each component by name and `"default"`.
+            variant: A tag in the names of the weights, such as `"fp16"`.
+            device_map: The device to put the pipeline on.
+            options: `revision`, `token`, `cache_dir`, `local_files_only` and
+                `force_download` for the Hub; and components by name: a mechanism to use
+                instead, or None to leave one out.
 
         Returns:
             The pipeline, in eval mode.
@@ -190,24 +197,33 @@ class StoredPipeline(DiffusionPipeline, abc.ABC):
             CheckpointError: If a file is missing, damaged, of a newer release, or asks
                 for something that is refused.
             ValueError: If remote code or pickle is asked for.
+            TypeError: If an option is unknown.
         """
-        _check_loading(loading)
-        options = {key: loading.pop(key) for key in hub.DOWNLOADING if key in loading}
-        folder = hub.find_folder(source, **options)
-        blueprint = hub.read_index(folder, cls._class_names())
-        for name, backbone in (backbones or {}).items():
-            blueprint.graph.select([name], "backbones")
-            loading[name] = hub.load_with_backbone(folder, name, backbone, **loading)
-        for name in blueprint.graph.variables:
-            if isinstance(mechanism := loading.get(name), Mechanism):
-                blueprint.bind(name, mechanism)
-        bound = type(cls)(cls.__name__, (cls,), {"_names": blueprint.components})
-        pipe = super(StoredPipeline, bound).from_pretrained(
-            str(folder), use_safetensors=True, **loading
-        )
-        pipe.__class__ = cls
+        dtype = options.pop("torch_dtype", dtype)
+        _check_loading(options)
+        downloading = {key: options.pop(key) for key in hub.DOWNLOADING if key in options}
+        folder = hub.find_folder(source, **downloading)
+        blueprint, classes = hub.read_index(folder, cls._class_names())
+        blueprint.graph.select(backbones or {}, "backbones")
+        _check_known(blueprint, options)
+        for name in options.keys() & blueprint.variables.keys():
+            if isinstance(options[name], Mechanism):
+                blueprint.bind(name, options[name])
+        components = {
+            name: options[name]
+            if name in options
+            else hub.load_component(
+                folder / name,
+                classes[name],
+                dtype=_choose(dtype, name),
+                variant=variant,
+                backbone=(backbones or {}).get(name),
+            )
+            for name in blueprint.components
+        }
+        pipe = cls(blueprint.to_dict(), **components)
         pipe.register_to_config(_name_or_path=str(source))
-        return pipe
+        return pipe if device_map is None else pipe.to(device_map)
 
     @classmethod
     def from_pipe(cls, pipeline: DiffusionPipeline, **components: Any) -> Self:
@@ -258,12 +274,12 @@ class StoredPipeline(DiffusionPipeline, abc.ABC):
 
     @classmethod
     def _get_signature_keys(cls, obj: Any) -> tuple[list[str], list[str]]:
-        """Name the components: of a pipeline, or of a class that is bound to an index."""
-        names = obj._names if isinstance(obj, type) else obj._blueprint.components
+        """Name the components of a pipeline; those of a class are not known."""
+        names = () if isinstance(obj, type) else obj._blueprint.components
         return sorted(names), ["graph"]
 
     @classmethod
-    def _get_signature_types(cls) -> Mapping[str, tuple[Any, ...]]:
+    def _get_signature_types(cls) -> dict[str, tuple[Any, ...]]:
         """Promise no type for any component: `__init__` checks them itself."""
         return collections.defaultdict(lambda: (inspect.Signature.empty,))
 
@@ -275,9 +291,8 @@ class StoredPipeline(DiffusionPipeline, abc.ABC):
         blueprint = hub.check_index(config_dict, cls._class_names())
         if unknown:
             raise TypeError(
-                f"`from_pretrained` does not know {sorted(unknown)}. Components of this pipeline "
-                f"are {sorted(blueprint.components)}; replace them, or pass `backbones=`, "
-                "through `CausalPipeline.from_pretrained`."
+                f"`DiffusionPipeline.from_pretrained` cannot pass on {sorted(unknown)}. Use "
+                f"`{cls.__name__}.from_pretrained`, which can."
             )
         names = ("graph", *blueprint.components)
         return {name: config_dict[name] for name in names}, {}, {}
@@ -318,20 +333,34 @@ def _check_safe(use_safetensors: object) -> None:
         )
 
 
-def _check_loading(loading: dict[str, Any]) -> None:
-    """Refuse what would run code, or replace the graph under its mechanisms."""
-    _check_safe(loading.pop("use_safetensors", True) is not False)
+def _check_loading(options: dict[str, Any]) -> None:
+    """Refuse what would run code; drop what changes nothing here."""
+    _check_safe(options.pop("use_safetensors", None) is not False)
+    for key in ("low_cpu_mem_usage", "disable_mmap"):
+        options.pop(key, None)
     for key in ("trust_remote_code", "custom_pipeline", "custom_revision"):
-        if loading.get(key):
+        if options.pop(key, None):
             raise ValueError(
-                f"`{key}` would run code from a repository, which `CausalPipeline` never does: "
-                f"got {loading[key]!r}. Import your own subclass and call its `from_pretrained`."
+                f"`{key}` would run code from a repository, which `CausalPipeline` never does. "
+                "Import your own subclass and call its `from_pretrained`."
             )
-    if "graph" in loading:
-        raise ValueError(
-            "`graph` is part of the saved pipeline: mechanisms are trained for it. Use "
-            "`from_graph` to combine mechanisms with another graph."
+
+
+def _check_known(blueprint: Blueprint, options: Mapping[str, Any]) -> None:
+    if unknown := options.keys() - set(blueprint.components):
+        raise TypeError(
+            f"`from_pretrained` does not know {sorted(unknown)}: neither an option nor one of "
+            f"the components {list(blueprint.components)}. The graph cannot be replaced, for "
+            "mechanisms are trained for it; `from_graph` combines them with another one."
         )
+
+
+def _choose(dtype: Any, name: str) -> torch.dtype | None:
+    """Find the precision of one component."""
+    chosen = dtype.get(name, dtype.get("default")) if isinstance(dtype, Mapping) else dtype
+    if chosen is not None and not isinstance(chosen, torch.dtype):
+        raise TypeError(f"`dtype` must be a `torch.dtype`: got {chosen!r} for {name}.")
+    return chosen
 
 
 def _check_savable(components: Mapping[str, Any]) -> None:

@@ -63,7 +63,7 @@ def main(folder):
         "hostile": attempt(load, "me/hostile"),
         "missing": attempt(load, "me/missing"),
     }
-    print(json.dumps(answers))
+    sys.stdout.write(json.dumps(answers))
 
 
 if __name__ == "__main__":

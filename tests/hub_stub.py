@@ -94,7 +94,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             }
         )
 
-    do_HEAD = do_GET
+    def do_HEAD(self):
+        """Answer as to GET, without the body."""
+        self.do_GET()
 
     def create(self, wanted):
         repo = f"{wanted.get('organization') or 'me'}/{wanted['name']}"

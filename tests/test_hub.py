@@ -280,7 +280,7 @@ def test_a_mechanism_of_another_graph_is_refused(folder):
     graph = graph_of(folder)
     graph["directed"] = []
     edit(folder / INDEX, graph=graph)
-    with pytest.raises(ValueError, match='^"Y": `CategoricalMechanism` is bound to another'):
+    with pytest.raises(ValueError, match=r'^"Y": `CategoricalMechanism` is bound to another'):
         CausalPipeline.from_pretrained(folder)
 
 
@@ -318,7 +318,7 @@ def test_an_included_base_must_be_the_one_it_was_trained_on(image_folder):
         image_folder / "I" / "backbone" / "unet" / WEIGHTS,
         lambda tensors: next(iter(tensors.values())).add_(1),
     )
-    with pytest.raises(CheckpointError, match="not those that the adapter was trained on"):
+    with pytest.raises(CheckpointError, match=r"not those that the adapter was trained on"):
         CausalPipeline.from_pretrained(image_folder)
 
 
@@ -412,12 +412,12 @@ def test_a_moved_base_must_be_the_same(base, tmp_path):
     pipe = CausalPipeline.from_pretrained(tmp_path / "saved", backbones={"I": moved})
     assert isinstance(pipe.I, DiffusionMechanism)
     other = make_tiny_base(tmp_path / "other", seed=1)
-    with pytest.raises(CheckpointError, match="not those that the adapter was trained on"):
+    with pytest.raises(CheckpointError, match=r"not those that the adapter was trained on"):
         CausalPipeline.from_pretrained(tmp_path / "saved", backbones={"I": other})
 
 
 def test_only_an_image_has_a_base(folder, base):
-    with pytest.raises(CheckpointError):
+    with pytest.raises(CheckpointError, match='got "X", which is made by a Categorical'):
         CausalPipeline.from_pretrained(folder, backbones={"X": base})
     with pytest.raises(GraphError, match='`backbones` must name variables of the graph: got "Q"'):
         CausalPipeline.from_pretrained(folder, backbones={"Q": base})

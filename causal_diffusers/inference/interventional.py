@@ -120,8 +120,9 @@ def sample(
     if given:
         units, size = _resample(_draw_pool(scm, units, do, given, options, pool_size), given)
     causes = set(units.values).difference(do, given)
-    for name in sorted(causes) if on_variable_end else ():
-        on_variable_end(name, units.values[name])
+    if on_variable_end is not None:
+        for name in sorted(causes):
+            on_variable_end(name, units.values[name])
     units = scm.extend(units, wanted, options, on_variable_end)
     asked = (wanted if outcomes is None else wanted.intersection(outcomes)).difference(given)
     return Sample(units, _probabilities(scm, units, asked - causes), size)

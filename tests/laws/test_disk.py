@@ -27,7 +27,7 @@ def image_pipe(base):
 def discrete_pipe():
     pipe = CausalPipeline.from_graph(
         "B -> A; U: A, B, C; V: A, C",
-        {name: Categorical(labels) for name, labels in zip("ABC", ("xyz", [3, 5], "xy"))},
+        {"A": Categorical("xyz"), "B": Categorical([3, 5]), "C": Categorical([True, False])},
         confounders={"U": Confounder(states=3), "V": Confounder(dim=3)},
     )
     shake(pipe.components.values())
