@@ -1,0 +1,46 @@
+"""What every kind of variable promises: a shape, an encoding, a description."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterable
+from typing import Any
+
+from torch import Tensor
+
+from causal_diffusers.errors import ShapeError
+
+__all__ = ["Variable"]
+
+
+class Variable(abc.ABC):
+    """What the values of one observed variable look like."""
+
+    @property
+    @abc.abstractmethod
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one encoded value."""
+
+    @abc.abstractmethod
+    def encode(self, column: Iterable[Any], *, name: str) -> Tensor:
+        """Turn a column of user values into a tensor with shape (N, *shape)."""
+
+    @abc.abstractmethod
+    def to_dict(self) -> dict[str, Any]:
+        """Describe the variable in plain JSON."""
+
+    def check(self, values: Tensor, *, name: str) -> None:
+        """Refuse encoded values of another shape.
+
+        Raises:
+            ShapeError: If `values` is not of shape (N, *shape).
+        """
+        if tuple(values.shape[1:]) != self.shape:
+            wanted = ("N", *self.shape)
+            raise ShapeError(
+                f'"{name}" should have shape {wanted}: got {tuple(values.shape)}. '
+                "Give one value for each sample, in the variable's own shape.",
+                variable=name,
+                expected=wanted,
+                received=tuple(values.shape),
+            )
