@@ -133,8 +133,10 @@ def main() -> None:
         own = [r for r in results if r["graph"] == name]
         worst = {k: max(r[k] for r in own) for k in ("pipeline", "estimand")}
         mean = sum(r["seconds"] for r in own) / len(own)
-        print(f"{name:24} worst: pipeline {worst['pipeline']:.4f}, "
-              f"estimand {worst['estimand']:.4f}; {mean:.1f} s a system")
+        print(
+            f"{name:24} worst: pipeline {worst['pipeline']:.4f}, "
+            f"estimand {worst['estimand']:.4f}; {mean:.1f} s a system"
+        )
     if options.output:
         options.output.write_text(json.dumps(results, indent=1) + "\n")
 
