@@ -9,12 +9,14 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from causal_diffusers.errors import GraphError
 from causal_diffusers.graphs import ADMG
-from causal_diffusers.mechanisms import Mechanism
 from causal_diffusers.variables import Confounder, Image, Variable, variable_from_dict
+
+if TYPE_CHECKING:
+    from causal_diffusers.mechanisms import Mechanism
 
 __all__ = ["Blueprint"]
 

@@ -6,19 +6,19 @@ which queries have an answer, and what all of that rests on.
 
 from __future__ import annotations
 
+import html
 import itertools
 from collections.abc import Iterator, Mapping
 
 from causal_diffusers.errors import NotIdentifiableError
-from causal_diffusers.graphs import ADMG, identify
+from causal_diffusers.graphs import ADMG, Estimand, identify
 from causal_diffusers.graphs.draw import to_mermaid
 from causal_diffusers.mechanisms import DiffusionMechanism, Mechanism
-from causal_diffusers.training import TrainingPlan
-from causal_diffusers.variables import Categorical, Variable
+from causal_diffusers.variables import Categorical, Confounder, Variable
 
-__all__ = ["write"]
+__all__ = ["is_ours", "write"]
 
-SHOWN_QUERIES = 12
+SHOWN_QUERIES, SHOWN_LABELS = 12, 20
 
 
 def write(
@@ -26,6 +26,7 @@ def write(
     graph: ADMG,
     variables: Mapping[str, Variable],
     mechanisms: Mapping[str, Mechanism],
+    confounders: Mapping[str, Confounder] | None = None,
 ) -> str:
     """Write the model card of a pipeline.
 
@@ -34,6 +35,7 @@ def write(
         graph: Who listens to whom.
         variables: What each variable looks like.
         mechanisms: How each variable is made.
+        confounders: What each confounder looks like.
 
     Returns:
         Markdown with the metadata that the Hugging Face Hub reads.
@@ -45,12 +47,16 @@ def write(
         >>> text.splitlines()[:2]
         ['---', 'library_name: diffusers']
     """
+    from causal_diffusers.training import TrainingPlan  # only here: it loads accelerate
+
     bases = {n: m for n, m in mechanisms.items() if isinstance(m, DiffusionMechanism)}
+    made = _variables(variables, mechanisms) + _confounders(graph, confounders or {})
     sections = [
         _metadata(bases),
+        _MARK,
         f"# {repo_id}\n\nA causal model that answers interventional queries by sampling.",
-        _use(repo_id, graph),
-        f"## Graph\n\n```mermaid\n{to_mermaid(graph)}\n```\n\n{_describe(variables)}",
+        _use(repo_id, graph, variables),
+        f"## Graph\n\n```mermaid\n{to_mermaid(graph)}\n```\n\n{made}",
         f"## Training plan\n\n```\n{TrainingPlan.of(graph, mechanisms)}\n```",
         _bases(bases),
         _queries(graph),
@@ -58,6 +64,26 @@ def write(
     ]
     return "\n\n".join(filter(None, sections)) + "\n"
 
+
+def is_ours(text: str) -> bool:
+    """Tell a card that `write` wrote, and may write anew, from one of your own.
+
+    Arguments:
+        text: The card.
+
+    Returns:
+        Whether it has the line that says so.
+
+    Example:
+        >>> is_ours("My own words.")
+        False
+    """
+    return _MARK in text
+
+
+_MARK = (
+    "<!-- Written by causal_diffusers when the pipeline is saved. To keep edits, remove this. -->"
+)
 
 _CAVEATS = """## Caveats
 
@@ -75,24 +101,45 @@ def _metadata(bases: Mapping[str, DiffusionMechanism]) -> str:
     return "\n".join([*lines, "---"])
 
 
-def _use(repo_id: str, graph: ADMG) -> str:
+def _use(repo_id: str, graph: ADMG, variables: Mapping[str, Variable]) -> str:
+    query = "num_samples=16"
+    for outcome, do, estimand in _effects(graph):
+        variable = variables[do]
+        if estimand is not None and isinstance(variable, Categorical):
+            query = f'16, do={{"{do}": {variable.labels[-1]!r}}}, outcomes=["{outcome}"]'
+            break
     return f"""```python
 from causal_diffusers import CausalPipeline
 
 pipe = CausalPipeline.from_pretrained("{repo_id}")
-out = pipe(num_samples=16, do={{"{graph.variables[0]}": ...}})
+out = pipe({query})
 out.to_pandas()
 ```"""
 
 
-def _describe(variables: Mapping[str, Variable]) -> str:
-    rows = ["| variable | values |", "|---|---|"]
-    for name, variable in variables.items():
-        if isinstance(variable, Categorical):
-            what = ", ".join(map(str, variable.labels))
-        else:
-            what = "image, {} x {} x {}".format(*variable.shape)
-        rows.append(f"| {name} | {what} |")
+def _variables(variables: Mapping[str, Variable], mechanisms: Mapping[str, Mechanism]) -> str:
+    head = ["| variable | values | made by | trained parameters |", "|---|---|---|---|"]
+    return "\n".join([*head, *(_row(n, v, mechanisms[n]) for n, v in variables.items())])
+
+
+def _row(name: str, variable: Variable, mechanism: Mechanism) -> str:
+    if isinstance(variable, Categorical):
+        values = ", ".join(_plain(label) for label in variable.labels[:SHOWN_LABELS])
+        values += ", ..." if len(variable.labels) > SHOWN_LABELS else ""
+    else:
+        values = "image, {} x {} x {}".format(*variable.shape)
+    trained = sum(tensor.numel() for tensor in mechanism.trainable_state().values())
+    return f"| {name} | {values} | {type(mechanism).__name__} | {trained:,} |"
+
+
+def _confounders(graph: ADMG, confounders: Mapping[str, Confounder]) -> str:
+    if not confounders:
+        return ""
+    rows = ["\n\n| confounder, unobserved | of | type |", "|---|---|---|"]
+    for name, confounder in confounders.items():
+        gaussian = f"Gaussian, {confounder.dim} dimensions"
+        kind = gaussian if confounder.states is None else f"{confounder.states} states"
+        rows.append(f"| {name} | {', '.join(graph.confounders[name])} | {kind} |")
     return "\n".join(rows)
 
 
@@ -103,26 +150,30 @@ def _bases(bases: Mapping[str, DiffusionMechanism]) -> str:
     rows += ["| variable | base | commit | licence | sha256 |", "|---|---|---|---|---|"]
     for name, mechanism in bases.items():
         base = mechanism.base_reference
-        rows.append(
-            f"| {name} | {base.repo or 'part of this folder'} | {base.revision or '-'} "
-            f"| {base.license or 'not stated'} | `{base.sha256[:16]}...` |"
-        )
+        cells = [name, base.repo or "part of this folder", base.revision or "-"]
+        cells += [_plain(base.license or "not stated"), f"`{base.sha256[:16]}...`"]
+        rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
 
 
 def _queries(graph: ADMG) -> str:
     lines = ["## Queries", ""]
-    for outcome, do, answer in itertools.islice(_verdicts(graph), SHOWN_QUERIES):
+    for outcome, do, estimand in itertools.islice(_effects(graph), SHOWN_QUERIES):
+        answer = "not identifiable, refused" if estimand is None else f"`{estimand}`"
         lines.append(f"- `P({outcome} | do({do}))`: {answer}")
     return "\n".join(lines) if len(lines) > 2 else ""
 
 
-def _verdicts(graph: ADMG) -> Iterator[tuple[str, str, str]]:
+def _effects(graph: ADMG) -> Iterator[tuple[str, str, Estimand | None]]:
     """Ask for every effect of one variable on another, in the graph's order."""
     for do, outcome in itertools.permutations(graph.variables, 2):
         if outcome in graph.descendants(do):
             try:
-                answer = f"`{identify(graph, [outcome], [do])}`"
-            except NotIdentifiableError as error:
-                answer = f"not identifiable (hedge {error.hedge})"
-            yield outcome, do, answer
+                yield outcome, do, identify(graph, [outcome], [do])
+            except NotIdentifiableError:
+                yield outcome, do, None
+
+
+def _plain(text: object) -> str:
+    """Keep a label from breaking out of its cell."""
+    return html.escape(" ".join(str(text).split())).replace("|", "\\|").replace("`", "'")

@@ -50,7 +50,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from causal_diffusers import mechanisms
+from causal_diffusers import card, mechanisms
 from causal_diffusers.aliases import shipped_folder
 from causal_diffusers.backbones.reference import read_json
 from causal_diffusers.blueprint import Blueprint
@@ -67,7 +67,6 @@ __all__ = [
     "FORMAT_VERSION",
     "INDEX",
     "check_index",
-    "download",
     "find_folder",
     "index_json",
     "load_component",
@@ -221,6 +220,8 @@ def check_index(
 def find_folder(source: str | os.PathLike[str], **hub: Any) -> Path:
     """Find the folder of a pipeline: a shipped one, a local one, or one from the Hub.
 
+    From the Hub come JSON, safetensors and the card, nothing else.
+
     Arguments:
         source: A folder, a shipped id `causal-diffusers/<name>`, or a repository id.
         hub: `revision`, `cache_dir`, `token`, `local_files_only`, `force_download`.
@@ -246,26 +247,9 @@ def find_folder(source: str | os.PathLike[str], **hub: Any) -> Path:
             f"{source} is neither a folder nor a repository id 'owner/name'. Check the spelling.",
             path=str(source),
         )
-    return download(source, **hub)
-
-
-def download(repo_id: str, **hub: Any) -> Path:
-    """Download a pipeline from the Hub: JSON, safetensors and the card, nothing else.
-
-    Arguments:
-        repo_id: The repository, `owner/name`.
-        hub: What `huggingface_hub.snapshot_download` takes.
-
-    Returns:
-        The folder in the cache.
-
-    Example:
-        >>> "pickle" in _FILES
-        False
-    """
     from huggingface_hub import snapshot_download
 
-    return Path(snapshot_download(repo_id, allow_patterns=_FILES, **hub))
+    return Path(snapshot_download(source, allow_patterns=_FILES, **hub))
 
 
 def upload(
@@ -277,7 +261,7 @@ def upload(
     commit_message: str = "Upload CausalPipeline",
     create_pr: bool = False,
 ) -> CommitInfo:
-    """Upload a folder to the Hub.
+    """Upload a folder to the Hub; a card that somebody wrote there is kept.
 
     Arguments:
         folder: The folder of a saved pipeline.
@@ -304,6 +288,7 @@ def upload(
         commit_message=commit_message,
         create_pr=create_pr,
         allow_patterns=_FILES,
+        ignore_patterns=["README.md"] if _has_own_card(repository, token) else None,
     )
 
 
@@ -341,6 +326,17 @@ def refer_to_backbones(
             f'published: `backbone_ids={{"{lost[0]}": "owner/name@commit"}}`.',
             path=path,
         )
+
+
+def _has_own_card(repo_id: str, token: str | bool | None) -> bool:
+    """Tell whether a repository has a card that this library did not write."""
+    from huggingface_hub import ModelCard
+    from huggingface_hub.errors import EntryNotFoundError
+
+    try:
+        return not card.is_ours(ModelCard.load(repo_id, token=token).content)
+    except EntryNotFoundError:
+        return False
 
 
 def _check_header(index: Mapping[str, Any], class_names: Collection[str]) -> None:

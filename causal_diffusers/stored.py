@@ -129,7 +129,7 @@ class StoredPipeline(DiffusionPipeline, abc.ABC):
             extra = {"include_backbone": True} if copied else {}
             component.save_pretrained(folder / name, variant=variant, **extra)
         (folder / hub.INDEX).write_text(self.to_json_string(), encoding="utf-8")
-        (folder / "README.md").write_text(self._card(repo_id or folder.name), encoding="utf-8")
+        self._write_card(folder / "README.md", repo_id or folder.name)
         if push_to_hub:
             hub.upload(folder, repo_id or folder.name, **hub_options)
 
@@ -257,15 +257,20 @@ class StoredPipeline(DiffusionPipeline, abc.ABC):
         Returns:
             The folder in the cache.
         """
-        return str(hub.download(repo_id, **options))
+        return str(hub.find_folder(repo_id, **options))
 
     def to_json_string(self) -> str:
         """Write the index, without the local path that diffusers would add to it."""
         classes = {n: type(c).__name__ for n, c in self.components.items() if c is not None}
         return hub.index_json(type(self).__name__, diffusers_version, self._blueprint, classes)
 
-    def _card(self, repo_id: str) -> str:
-        return card.write(repo_id, self.graph, self.variables, self.mechanisms)
+    def _write_card(self, path: Path, repo_id: str) -> None:
+        """Write the card, unless there is one of the user's own."""
+        if not path.is_file() or card.is_ours(path.read_text(encoding="utf-8")):
+            text = card.write(
+                repo_id, self.graph, self.variables, self.mechanisms, self.confounders
+            )
+            path.write_text(text, encoding="utf-8")
 
     @classmethod
     def _class_names(cls) -> set[str]:

@@ -1,6 +1,8 @@
 """Run by test_hub.py in an interpreter of its own, whose Hub is hub_stub.py."""
 
+import contextlib
 import json
+import socket
 import sys
 from pathlib import Path
 
@@ -32,6 +34,36 @@ def load_plainly(name, cache_dir):
     return draw(DiffusionPipeline.from_pretrained(name, cache_dir=cache_dir))
 
 
+@contextlib.contextmanager
+def unplugged():
+    """Take the network away."""
+
+    def refuse(*_):
+        raise OSError("the network is gone")
+
+    connect, socket.socket.connect = socket.socket.connect, refuse
+    try:
+        yield
+    finally:
+        socket.socket.connect = connect
+
+
+def load_offline(name):
+    with unplugged():
+        return draw(CausalPipeline.from_pretrained(name, local_files_only=True))
+
+
+def push_over_a_card(pipe):
+    """Push to a repository whose card somebody has edited, and give the card after it."""
+    api = HfApi()
+    api.create_repo("me/edited")
+    api.upload_file(
+        repo_id="me/edited", path_in_repo="README.md", path_or_fileobj=b"My own words."
+    )
+    pipe.push_to_hub("me/edited")
+    return Path(api.hf_hub_download("me/edited", "README.md")).read_text()
+
+
 def push_hostile(folder):
     folder.mkdir()
     (folder / "model_index.json").write_text('{"_class_name": ["pipeline", "Evil"]}')
@@ -56,10 +88,12 @@ def main(folder):
         "here": draw(pipe),
         "main": draw(load(name)),
         "pinned": draw(load(name, revision=commit.oid)),
-        "offline": draw(load(name, local_files_only=True)),
+        "offline": load_offline(name),
         "moved": draw(load("me/again", backbones={"I": folder / "base"})),
         "plain": attempt(load_plainly, name, folder / "empty"),
         "base": [reference.repo, reference.revision],
+        "edited": push_over_a_card(pipe),
+        "downloaded": sorted(p.name for p in Path(CausalPipeline.download(name)).iterdir()),
         "hostile": attempt(load, "me/hostile"),
         "missing": attempt(load, "me/missing"),
     }
