@@ -1,0 +1,313 @@
+"""What can be done from a shell? Ask a graph, train, sample, see the demonstration.
+
+    causal-diffusers demo
+    causal-diffusers identify "D -> I -> A; D <-> A" --outcomes A --do D
+    causal-diffusers plan "D -> I -> A; D <-> A"
+    causal-diffusers train recipe.yaml --output my-pipeline
+    causal-diffusers sample my-pipeline --do W=3 --num-samples 16 --output samples
+
+A mistake of the user ends in one line that says what is wrong, and exit status 2; a
+query that the graph does not answer in exit status 1. `--debug` shows the traceback.
+Nothing heavy is imported before it is needed: `--help`, `identify` and the plan of a graph
+load no torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from causal_diffusers.errors import CheckpointError, NotIdentifiableError
+
+if TYPE_CHECKING:
+    from causal_diffusers.pipeline import CausalPipeline, CausalPipelineOutput
+    from causal_diffusers.variables import Variable
+
+__all__ = ["main"]
+
+MISTAKES = (ValueError, KeyError, OSError, ImportError, CheckpointError, FloatingPointError)
+VALUES = "values.csv"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Arguments:
+        arguments: The words after the name of the program; those of the process if None.
+
+    Returns:
+        The exit status: 0, 1 if a query is not identifiable, 2 after a mistake, 130 after
+        an interruption.
+
+    Raises:
+        SystemExit: If argparse ends the program, as after `--help`.
+
+    Example:
+        >>> main(["identify", "X -> Y", "--outcomes", "Y", "--do", "X"])
+        P(Y | do(X)) = P(Y | X)
+        0
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        options.command(options)
+    except KeyboardInterrupt:
+        _complain("Stopped. If it was training, the same command goes on from the checkpoint.")
+        return 130
+    except NotIdentifiableError as error:
+        return _fail(error, options.debug, status=1)
+    except MISTAKES as error:
+        return _fail(error, options.debug, status=2)
+    return 0
+
+
+def _fail(error: Exception, debug: bool, status: int) -> int:
+    if debug:
+        raise error
+    message = error.args[0] if isinstance(error, KeyError) and error.args else error
+    _complain(" ".join(str(message).split()) or type(error).__name__)
+    return status
+
+
+def _complain(message: str) -> None:
+    print(f"causal-diffusers: {message}", file=sys.stderr)
+
+
+def _demo(options: argparse.Namespace) -> None:
+    # Threads that wait by spinning make two busy cores many times slower than one.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from causal_diffusers.demo import Study, run
+
+    chosen = {"adapter_steps": options.steps, "samples": options.samples, "seed": options.seed}
+    chosen = {name: value for name, value in chosen.items() if value is not None}
+    study = Study.choose(pretrained=options.pretrained, smoke=options.smoke, **chosen)
+    run(study, Path(options.output), tell=print)
+
+
+def _identify(options: argparse.Namespace) -> None:
+    from causal_diffusers.graphs import identify
+    from causal_diffusers.sources import read_graph
+
+    estimand = identify(read_graph(options.graph), options.outcomes, options.do, options.given)
+    print(estimand.to_latex() if options.latex else f"{estimand.query} = {estimand}")
+
+
+def _plan(options: argparse.Namespace) -> None:
+    from causal_diffusers.graphs import HGraph
+    from causal_diffusers.sources import read_graph
+
+    if _is_pipeline(options.source):
+        print(_load(options.source).plan())
+        return
+    for number, stage in enumerate(HGraph(read_graph(options.source)).plan(), start=1):
+        given = f" given {_names(stage.parents)}" if stage.parents else ""
+        frozen = f", {_names(stage.frozen)} frozen" if stage.frozen else ""
+        print(
+            f"stage {number}: {_names(stage.variables)}; "
+            f"matched on {_names(stage.joint)}{given}{frozen}"
+        )
+
+
+def _train(options: argparse.Namespace) -> None:
+    from causal_diffusers.recipe import Recipe
+
+    recipe = Recipe.read(options.recipe)
+    output = options.output or recipe.output
+    if output is None:
+        raise ValueError("Where to save is not said. Add `--output DIR`, or the key `output`.")
+    print(recipe.train(output).plan())
+    print(f'Saved. Load it with `CausalPipeline.from_pretrained("{output}")`.')
+
+
+def _sample(options: argparse.Namespace) -> None:
+    import torch
+
+    folder = Path(options.output)
+    if (folder / VALUES).exists():
+        raise FileExistsError(f"`{folder}` holds samples already. Name another `--output`.")
+    pipe = _load(options.pipeline)
+    pipe.to(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    out: Any = pipe(
+        options.num_samples,
+        do=_values(options.do, pipe.variables, "do"),
+        given=_values(options.given, pipe.variables, "given"),
+        outcomes=options.outcomes,
+        num_inference_steps=options.num_inference_steps,
+        guidance_scale=options.guidance_scale,
+        generator=torch.Generator().manual_seed(options.seed),
+    )
+    _write(out, folder)
+    print(f"{out.query}: {options.num_samples} samples in {folder}")
+    _summarise(out, pipe.variables)
+
+
+def _write(out: CausalPipelineOutput, folder: Path) -> None:
+    """Write images as PNG files, and a csv that can be trained on."""
+    columns: dict[str, Sequence[Any]] = dict(out.values)
+    images: Any
+    for name, images in out.images.items():
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        columns[name] = [f"{name}/{row:05d}.png" for row in range(len(images))]
+        for file, image in zip(columns[name], images, strict=True):
+            image.save(folder / file)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / VALUES).open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+
+
+def _summarise(out: CausalPipelineOutput, variables: Mapping[str, Variable]) -> None:
+    """Print how likely each label is, averaged over the samples."""
+    for name, p in (out.probabilities or {}).items():
+        labels = getattr(variables[name], "labels", ())
+        shares = zip(labels, p.mean(dim=0).tolist(), strict=True)
+        print(f"  P({name}): " + ", ".join(f"{label} {share:.3f}" for label, share in shares))
+
+
+def _values(
+    words: Sequence[str], variables: Mapping[str, Variable], option: str
+) -> dict[str, Any]:
+    """Read `NAME=VALUE` for each variable."""
+    from causal_diffusers.sources import label_of
+
+    values: dict[str, Any] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or not value:
+            raise ValueError(f"`--{option}` takes NAME=VALUE: got `{word}`. Write `{name}=...`.")
+        if name in values:
+            raise ValueError(f"`--{option}` takes one value for each name: got `{name}` twice.")
+        values[name] = label_of(variables[name], value) if name in variables else value
+    return values
+
+
+def _is_pipeline(source: str) -> bool:
+    """Tell a saved pipeline, a folder or an id `owner/name`, from a graph."""
+    path = Path(source)
+    return path.is_dir() or (
+        re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", source) is not None and not path.is_file()
+    )
+
+
+def _load(source: str) -> CausalPipeline:
+    from causal_diffusers.pipeline import CausalPipeline
+
+    return CausalPipeline.from_pretrained(source)
+
+
+def _names(names: frozenset[str]) -> str:
+    return "{" + ", ".join(sorted(names)) + "}"
+
+
+def _parser() -> argparse.ArgumentParser:
+    from causal_diffusers import __version__
+
+    parser = argparse.ArgumentParser(
+        prog="causal-diffusers",
+        description="Answer causal queries with frozen pretrained image generators.",
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for add in (_add_demo, _add_identify, _add_plan, _add_train, _add_sample):
+        added, command = add(commands)
+        added.set_defaults(command=command)
+        added.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return parser
+
+
+Command = tuple[argparse.ArgumentParser, Callable[[argparse.Namespace], None]]
+Commands = Any  # argparse's own type is private
+
+
+def _add_demo(commands: Commands) -> Command:
+    parser = commands.add_parser(
+        "demo",
+        help="train on confounded handwriting, compare with the truth, write a report",
+        description="Train a pipeline on front-door digits, ask it what would happen under "
+        "do(...), compare its answers with the truth and write a report with pictures.",
+    )
+    add = parser.add_argument
+    add("--pretrained", action="store_true", help="use the shipped pipeline; train nothing")
+    add("--output", default="report", metavar="DIR", help="folder of the report (report)")
+    add("--steps", type=_positive, metavar="N", help="training steps of the image adapter")
+    add("--samples", type=_positive, metavar="N", help="samples for each value of D and of W")
+    add("--seed", type=int, metavar="N", help="where all randomness comes from (0)")
+    add("--smoke", action="store_true", help="a few steps only: does it run at all?")
+    return parser, _demo
+
+
+def _add_identify(commands: Commands) -> Command:
+    parser = commands.add_parser(
+        "identify",
+        help="express a query by what is observed, or say why that is impossible",
+        description="Print the estimand of P(outcomes | do, given). Exit status 1 if the "
+        "graph does not determine the answer.",
+    )
+    parser.add_argument("graph", metavar="GRAPH", help=_GRAPH)
+    parser.add_argument("--outcomes", nargs="+", required=True, metavar="NAME")
+    parser.add_argument("--do", nargs="+", default=[], metavar="NAME")
+    parser.add_argument("--given", nargs="+", default=[], metavar="NAME")
+    parser.add_argument("--latex", action="store_true", help="print LaTeX")
+    return parser, _identify
+
+
+def _add_plan(commands: Commands) -> Command:
+    parser = commands.add_parser(
+        "plan",
+        help="show what is trained together, and in which order",
+        description="Print the training plan of a graph, or of a saved pipeline.",
+    )
+    parser.add_argument("source", metavar="GRAPH", help=f"{_GRAPH}; or a saved pipeline")
+    return parser, _plan
+
+
+def _add_train(commands: Commands) -> Command:
+    parser = commands.add_parser(
+        "train",
+        help="train a pipeline as a YAML or JSON file says",
+        description="Train and save a pipeline. If it is stopped, the same command goes on.",
+    )
+    parser.add_argument("recipe", metavar="FILE", help="see causal_diffusers/recipe.py for keys")
+    parser.add_argument("--output", metavar="DIR", help="where to save the pipeline")
+    return parser, _train
+
+
+def _add_sample(commands: Commands) -> Command:
+    parser = commands.add_parser(
+        "sample",
+        help="sample a trained pipeline under interventions",
+        description="Write samples of P(outcomes | do, given): PNG files, and values.csv.",
+    )
+    add = parser.add_argument
+    add("pipeline", metavar="PIPELINE", help="a folder, or a repository id `owner/name`")
+    add("--do", nargs="+", default=[], metavar="NAME=VALUE", help="interventions")
+    add("--given", nargs="+", default=[], metavar="NAME=VALUE", help="conditions")
+    add("--outcomes", nargs="+", metavar="NAME", help="what to sample (all that is left)")
+    add("--num-samples", type=_positive, default=16, metavar="N", help="how many (16)")
+    add("--num-inference-steps", type=_positive, metavar="N", help="denoising steps")
+    add(
+        "--guidance-scale", type=float, default=1.0, metavar="W", help="1 is the causal answer (1)"
+    )
+    add("--seed", type=int, default=0, metavar="N", help="where the randomness comes from (0)")
+    add("--device", metavar="NAME", help="such as cuda or cpu (a GPU if there is one)")
+    add("--output", default="samples", metavar="DIR", help="folder of the samples (samples)")
+    return parser, _sample
+
+
+_GRAPH = "text such as 'D -> I -> A; D <-> A', or a file of text, DOT or dagitty"
+
+
+def _positive(word: str) -> int:
+    if not re.fullmatch(r"[1-9]\d*", word):
+        raise argparse.ArgumentTypeError(f"takes a whole number from 1: got {word}")
+    return int(word)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
