@@ -1,22 +1,26 @@
-"""How mechanisms learn: a plan, an objective for each district, one loop.
+r"""How mechanisms learn: a plan, an objective for each district, one loop.
 
 | file | what | paper |
 |---|---|---|
 | `plan` | order of the H-graph, objective of each district | Rahman & Kocaoglu, 2024 |
 | `data` | columns of labels and images, checked and encoded | |
+| `config` | what the user may choose, and what is left to the objective | |
 | `objective` | the interface of what is minimised | |
-| `likelihood` | $-\\log Q[D]$ | Tian & Pearl, 2002 |
+| `likelihood` | $-\log Q[D]$ | Tian & Pearl, 2002 |
 | `denoising` | the v-weighted denoising loss | Ho, Jain & Abbeel, 2020 |
-| `stage` | the loop: accelerate, checkpoints, log | |
+| `stage` | the loop, on accelerate | |
+| `checkpoint` | what the loop keeps on disk, safe from a kill | |
+| `log` | the JSON lines that it writes | |
 | `modular` | `ModularTrainer`: the whole plan | Rahman & Kocaoglu, 2024 |
 """
 
+from causal_diffusers.training.config import TrainingConfig
 from causal_diffusers.training.data import Rows
 from causal_diffusers.training.denoising import DenoisingObjective
 from causal_diffusers.training.likelihood import LikelihoodObjective
 from causal_diffusers.training.modular import ModularTrainer
 from causal_diffusers.training.plan import PlannedStage, TrainingPlan
-from causal_diffusers.training.stage import TrainingConfig, train_stage
+from causal_diffusers.training.stage import train_stage
 
 __all__ = [
     "DenoisingObjective",

@@ -1,23 +1,42 @@
 """Rows to train on: columns of labels and images, checked once, encoded once.
 
 A data set is a mapping of columns, a pandas frame or a `datasets.Dataset`. Labels and
-images in arrays are encoded at once; images given as files are read when they are used.
+images in arrays are encoded at once; images given as files, or decoded on demand, are
+read when they are used.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 import os
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, TypeGuard
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from causal_diffusers.variables import Categorical, Image, Variable
+from causal_diffusers.variables import Image, Variable
 
-__all__ = ["Rows"]
+__all__ = ["Columns", "Rows"]
+
+Column = Tensor | np.ndarray | Sequence[Any]
+
+_SAMPLED = 256  # images read to know a lazy column again
+
+
+class Columns(Protocol):
+    """Whatever gives a column by name: a mapping, a frame, a `datasets.Dataset`.
+
+    Example:
+        >>> columns: Columns = {"X": [0, 1]}
+    """
+
+    def __getitem__(self, name: str, /) -> object:
+        """Give a column, a sequence with one entry for each row."""
+        ...
 
 
 class Rows:
@@ -33,26 +52,29 @@ class Rows:
             variable cannot take, NaN included; variable and row are named.
 
     Example:
+        >>> from causal_diffusers.variables import Categorical
         >>> rows = Rows({"X": ["a", "b", "b"]}, {"X": Categorical(["a", "b"])})
         >>> len(rows), rows.batch(torch.tensor([0, 2]))["X"].tolist()
         (3, [0, 1])
     """
 
-    def __init__(self, dataset: Any, variables: Mapping[str, Variable]) -> None:
+    def __init__(self, dataset: Columns, variables: Mapping[str, Variable]) -> None:
         self.variables = dict(variables)
         columns = {name: _column(dataset, name) for name in variables}
         sizes = {name: len(column) for name, column in columns.items()}
         if len(set(sizes.values())) != 1 or not all(sizes.values()):
             raise ValueError(
-                f"Every column needs the same number of rows, at least one: got {sizes}."
+                f"Every column needs the same number of rows, at least one: got {sizes}. Drop "
+                "the rows that are not complete."
             )
         self._size = next(iter(sizes.values()))
         self._columns = {name: self._prepare(name, column) for name, column in columns.items()}
+        self._digests: dict[str, str] = {}
 
     def __len__(self) -> int:
         return self._size
 
-    def batch(self, index: Tensor, names: Sequence[str] | None = None) -> dict[str, Tensor]:
+    def batch(self, index: Tensor, names: Iterable[str] | None = None) -> dict[str, Tensor]:
         """Give the encoded values of some rows.
 
         Arguments:
@@ -62,12 +84,17 @@ class Rows:
         Returns:
             Tensors with shape (B, *shape), by name.
 
+        Raises:
+            ValueError: If an image cannot be read; variable and row are named.
+
         Example:
+            >>> from causal_diffusers.variables import Categorical
             >>> rows = Rows({"X": [0, 1]}, {"X": Categorical([0, 1])})
             >>> rows.batch(torch.tensor([1, 1]), ["X"])["X"].tolist()
             [1, 1]
         """
-        return {name: self._values(name, index) for name in names or self.variables}
+        wanted = self.variables if names is None else names
+        return {name: self._values(name, index) for name in wanted}
 
     def counts(self, names: Sequence[str]) -> tuple[dict[str, Tensor], Tensor]:
         """Collapse categorical columns to their distinct rows.
@@ -80,60 +107,116 @@ class Rows:
             each occurs, with shape (R,).
 
         Example:
+            >>> from causal_diffusers.variables import Categorical
             >>> rows = Rows({"X": [0, 1, 1]}, {"X": Categorical([0, 1])})
             >>> distinct, weights = rows.counts(["X"])
             >>> distinct["X"].tolist(), weights.tolist()
             ([0, 1], [1.0, 2.0])
         """
-        stacked = torch.stack([self._columns[name] for name in names], dim=1)
-        distinct, counts = stacked.unique(dim=0, return_counts=True)
-        return dict(zip(names, distinct.unbind(dim=1), strict=True)), counts.float()
+        columns = self.batch(torch.arange(len(self)), names)
+        distinct, counts = torch.stack(list(columns.values()), dim=1).unique(
+            dim=0, return_counts=True
+        )
+        return dict(zip(columns, distinct.unbind(dim=1), strict=True)), counts.float()
 
-    def fingerprint(self, names: Sequence[str]) -> str:
+    def fingerprint(self, names: Iterable[str]) -> str:
         """Hash the content of some columns, to know the data again after a restart.
 
+        Of images that are read when they are used, the hash sees the names of the files
+        and the pixels of 256 of them, evenly spread.
+
+        Arguments:
+            names: The columns.
+
+        Returns:
+            The hash, which depends on neither the order of the names nor the machine.
+
         Example:
+            >>> from causal_diffusers.variables import Categorical
             >>> rows = Rows({"X": [0, 1]}, {"X": Categorical([0, 1])})
             >>> rows.fingerprint(["X"]) == rows.fingerprint(["X"])
             True
         """
-        digest = hashlib.sha256()
-        for name in sorted(names):
-            column = self._columns[name]
-            content = column.numpy().tobytes() if isinstance(column, Tensor) else repr(column).encode()
-            digest.update(name.encode() + content)
-        return digest.hexdigest()
+        digests = [f"{name} {self._digest(name)}" for name in sorted(names)]
+        return hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
-    def _prepare(self, name: str, column: Any) -> Any:
+    def _digest(self, name: str) -> str:
+        if name not in self._digests:
+            column, digest = self._columns[name], hashlib.sha256()
+            if not isinstance(column, Tensor):
+                files = [Path(v).name for v in column if isinstance(v, (str, os.PathLike))]
+                digest.update("\n".join([str(len(column)), *files]).encode())
+                spread = range(0, len(column), math.ceil(len(column) / _SAMPLED))
+                column = self._values(name, torch.tensor(spread))
+            digest.update(np.ascontiguousarray(column.numpy()).data)
+            self._digests[name] = digest.hexdigest()
+        return self._digests[name]
+
+    def _prepare(self, name: str, column: Column) -> Tensor | Sequence[Any]:
         variable = self.variables[name]
         if isinstance(variable, Image) and _is_lazy(column):
             return column
-        return variable.encode(column, name=name)
+        return _encode(variable, name, column, range(len(column))).detach().cpu()
 
     def _values(self, name: str, index: Tensor) -> Tensor:
         column = self._columns[name]
         if isinstance(column, Tensor):
             return column[index]
-        chosen = [column[int(i)] for i in index]
-        return self.variables[name].encode(chosen, name=name)
+        rows = index.tolist()
+        return _encode(self.variables[name], name, [column[row] for row in rows], rows)
 
 
-def _column(dataset: Any, name: str) -> Any:
+def _column(dataset: Columns, name: str) -> Column:
     """Take one column out of whatever holds columns."""
-    known = getattr(dataset, "column_names", None) or getattr(dataset, "columns", None)
-    names = list(dataset.keys() if known is None else known)
+    names = _names(dataset)
     if name not in names:
         raise KeyError(
             f'The data have no column "{name}": got {sorted(map(str, names))}. Rename the column, '
             "or take the variable out of the graph by latent projection."
         )
-    column = dataset[name]
-    return column.to_numpy() if hasattr(column, "to_numpy") else column
+    given: Any = dataset[name]
+    column: Any = given.to_numpy() if hasattr(given, "to_numpy") else given
+    is_mixed = isinstance(column, np.ndarray) and column.dtype.kind == "O"
+    return list(column) if is_mixed else column
 
 
-def _is_lazy(column: Any) -> bool:
-    """Whether a column holds files or decoded-on-demand images instead of pixels."""
-    if isinstance(column, (Tensor, np.ndarray)) and column.dtype != object:
-        return False
-    first = column[0]
-    return isinstance(first, (str, os.PathLike)) or hasattr(first, "convert")
+def _names(dataset: Columns) -> list[Any]:
+    """List the columns of a mapping, of a frame or of a `datasets.Dataset`."""
+    if isinstance(dataset, Mapping):
+        return list(dataset)
+    for attribute in ("columns", "column_names"):
+        if hasattr(dataset, attribute):
+            return list(getattr(dataset, attribute))
+    raise TypeError(
+        "`dataset` is a mapping of columns, a pandas frame or a `datasets.Dataset`: got "
+        f"{type(dataset).__name__}."
+    )
+
+
+def _encode(variable: Variable, name: str, values: Column, rows: Sequence[int]) -> Tensor:
+    """Encode values; if that fails, say for which row of the data."""
+    if isinstance(variable, Image) and isinstance(values, (Tensor, np.ndarray)):
+        return variable.encode(values, name=name)
+    try:
+        return variable.encode(values, name=name)
+    except (OSError, RuntimeError, TypeError, ValueError):
+        for row, value in zip(rows, values, strict=True):
+            _try(variable, name, value, row)
+        raise
+
+
+def _try(variable: Variable, name: str, value: object, row: int) -> None:
+    """Encode one value, to see whether it is the one that fails."""
+    try:
+        variable.encode([value], name=name)
+    except (OSError, RuntimeError, TypeError, ValueError) as error:
+        own, said = "in row 0", str(error)
+        told = f'"{name}" cannot be read in row {row}: {said}'
+        raise ValueError(said.replace(own, f"in row {row}") if own in said else told) from error
+
+
+def _is_lazy(column: Column) -> TypeGuard[Sequence[Any]]:
+    """Whether a column holds files or images decoded on demand instead of pixels."""
+    if isinstance(column, (Tensor, np.ndarray)):
+        return isinstance(column, np.ndarray) and column.dtype.kind == "U"
+    return isinstance(column[0], (str, os.PathLike)) or hasattr(column[0], "convert")

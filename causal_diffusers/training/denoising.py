@@ -21,7 +21,8 @@ import torch
 from torch import Tensor
 
 from causal_diffusers.mechanisms import DiffusionMechanism
-from causal_diffusers.training.objective import Defaults, Objective
+from causal_diffusers.training.config import Descent
+from causal_diffusers.training.objective import Objective
 
 __all__ = ["DenoisingObjective"]
 
@@ -31,31 +32,50 @@ class DenoisingObjective(Objective):
 
     Arguments:
         name: The variable.
-        mechanism: Its mechanism.
+        mechanism: Its mechanism, bound.
+
+    Raises:
+        ValueError: If the mechanism is not bound.
+
+    Example:
+        >>> DenoisingObjective("I", DiffusionMechanism())
+        Traceback (most recent call last):
+        ...
+        ValueError: The mechanism of "I" must be bound to a variable: got a new one. ...
     """
 
     name = "denoising"
 
     def __init__(self, name: str, mechanism: DiffusionMechanism) -> None:
+        if not mechanism.is_bound or mechanism.backbone is None:
+            raise ValueError(
+                f'The mechanism of "{name}" must be bound to a variable: got a new one. Create '
+                "the pipeline with `CausalPipeline.from_graph`."
+            )
         super().__init__({name: mechanism}, tuple(sorted({name, *mechanism.parents})))
         self.variable = name
+        self._bound = mechanism, mechanism.backbone  # in a tuple: `parts` registers them
 
     @property
-    def defaults(self) -> Defaults:
+    def defaults(self) -> Descent:
         """The adapter likes a high learning rate and a moving average."""
-        return Defaults(steps=2000, batch_size=128, learning_rate=5e-3, ema_decay=0.995)
+        return Descent(steps=2000, batch_size=128, learning_rate=5e-3, ema_decay=0.995)
 
     def forward(self, batch: Mapping[str, Tensor], seed: int) -> Tensor:
-        """Compute the denoising loss for each row; see `Objective.forward`."""
-        mechanism = self.components[self.variable]
+        """Compute the denoising loss of each row; see `Objective.forward`."""
+        mechanism, backbone = self._bound
         images = batch[self.variable]
         generator = torch.Generator().manual_seed(seed)
         uniform = torch.rand(len(images), 2, generator=generator).to(images.device)
-        steps = mechanism.backbone.scheduler.config["num_train_timesteps"]
+        steps = backbone.scheduler.config["num_train_timesteps"]
         t = (steps * uniform[:, 0].sqrt()).long().clamp(max=steps - 1)
         hidden = uniform[:, 1] < mechanism.config["condition_dropout"]
         eps = torch.randn(images.shape, generator=generator).to(images.device)
-        x_t, target, weight = mechanism.backbone.noise(images, eps, t)
+        x_t, target, weight = backbone.noise(images, eps, t)
         parents = {name: batch[name] for name in mechanism.parents}
         error = mechanism.predict(x_t, t, parents, hidden) - target
         return weight * error.float().square().flatten(1).mean(dim=1)
+
+    def culprits(self, batch: Mapping[str, Tensor], seed: int) -> tuple[str, ...]:
+        """Name the image; see `Objective.culprits`."""
+        return (self.variable,)

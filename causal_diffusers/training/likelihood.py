@@ -20,13 +20,14 @@ References:
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor
 
-from causal_diffusers.mechanisms import ConfounderPrior, LikelihoodMechanism
-from causal_diffusers.training.objective import Defaults, Objective
+from causal_diffusers.mechanisms import ConfounderPrior, LikelihoodMechanism, Mechanism
+from causal_diffusers.training.config import Descent
+from causal_diffusers.training.objective import Objective
 from causal_diffusers.variables import Categorical, Confounder
 
 __all__ = ["LikelihoodObjective", "confounder_grid"]
@@ -43,51 +44,77 @@ class LikelihoodObjective(Objective):
 
     Raises:
         TypeError: If a mechanism has no likelihood.
+
+    Example:
+        >>> from causal_diffusers.mechanisms import CategoricalMechanism
+        >>> two, u = Categorical("ab"), {"U": Confounder(states=2)}
+        >>> f, g = (CategoricalMechanism().bind(two, {}, u) for _ in "XY")
+        >>> district = LikelihoodObjective({"X": f, "Y": g}, u, {"U": ConfounderPrior(states=2)})
+        >>> cells = {"X": torch.tensor([0, 0, 1, 1]), "Y": torch.tensor([0, 1, 0, 1])}
+        >>> probabilities = (-district(cells, seed=0)).exp()
+        >>> probabilities.shape, bool(probabilities.sum().isclose(torch.tensor(1.0)))
+        (torch.Size([4]), True)
     """
 
     name = "likelihood"
 
     def __init__(
         self,
-        mechanisms: Mapping[str, LikelihoodMechanism],
+        mechanisms: Mapping[str, Mechanism],
         confounders: Mapping[str, Confounder],
         priors: Mapping[str, ConfounderPrior],
         draws: int = 256,
     ) -> None:
-        for name, mechanism in mechanisms.items():
-            if not isinstance(mechanism, LikelihoodMechanism):
-                raise TypeError(
-                    f'The likelihood of "{name}" is needed, and {type(mechanism).__name__} has none.'
-                )
+        known = {name: _known(name, m, mechanisms) for name, m in mechanisms.items()}
         parents = {p: v for m in mechanisms.values() for p, v in m.parents.items()}
         super().__init__({**mechanisms, **priors}, tuple(sorted({*mechanisms, *parents})))
+        self.mechanisms, self.priors = known, dict(priors)
         self.confounders, self.draws = dict(confounders), draws
-        self.variables, self.priors = tuple(mechanisms), tuple(priors)
         seen = [*parents.values(), *(m.variable for m in mechanisms.values())]
-        self._discrete = all(isinstance(v, Categorical) for v in seen)
+        self._is_discrete = all(isinstance(v, Categorical) for v in seen)
 
     @property
-    def defaults(self) -> Defaults:
+    def defaults(self) -> Descent:
         """All rows at once if they are counts, else batches."""
-        if self._discrete:
-            return Defaults(steps=800, batch_size=None, learning_rate=1e-2)
-        return Defaults(steps=2000, batch_size=512, learning_rate=2e-3, weight_decay=1e-2, ema_decay=0.99)
+        if self._is_discrete:
+            return Descent(steps=800, batch_size=None, learning_rate=1e-2)
+        return Descent(
+            steps=2000, batch_size=512, learning_rate=2e-3, weight_decay=1e-2, ema_decay=0.99
+        )
 
     def forward(self, batch: Mapping[str, Tensor], seed: int) -> Tensor:
-        """Compute $-\\log Q[D]$ for each row; see `Objective.forward`."""
+        r"""Compute $-\log Q[D]$ of each row; see `Objective.forward`."""
+        draws, log_weights = self._lay_out(seed)
+        joint = log_weights[None]
+        for _, term in self._terms(batch, draws):
+            joint = joint + term
+        return -joint.logsumexp(dim=1)
+
+    @torch.no_grad()
+    def culprits(self, batch: Mapping[str, Tensor], seed: int) -> tuple[str, ...]:
+        """Name the variables that are impossible by themselves; see `Objective.culprits`."""
+        draws, _ = self._lay_out(seed)
+        terms = self._terms(batch, draws)
+        guilty = [name for name, term in terms if not torch.isfinite(term.logsumexp(dim=1)).all()]
+        return tuple(guilty or self.mechanisms)
+
+    def _lay_out(self, seed: int) -> tuple[dict[str, Tensor], Tensor]:
+        """Give the values of the confounders, and the logarithm of their weights."""
         device = next(self.parameters()).device
         draws, log_weights = confounder_grid(self.confounders, self.draws, seed, device)
-        for name in self.priors:
-            log_weights = log_weights + self.components[name].log_weights()[draws[name]]
-        joint = log_weights[None]
-        for name in self.variables:
-            mechanism = self.components[name]
+        for name, prior in self.priors.items():
+            log_weights = log_weights + prior.log_weights()[draws[name]]
+        return draws, log_weights
+
+    def _terms(
+        self, batch: Mapping[str, Tensor], draws: Mapping[str, Tensor]
+    ) -> Iterator[tuple[str, Tensor]]:
+        r"""Give $\log p(v \mid pa, u)$ for each variable, with shape (B, M) or (B, 1)."""
+        for name, mechanism in self.mechanisms.items():
             own = {u: draws[u] for u in mechanism.confounders}
-            term = mechanism.log_prob(
-                batch[name], {p: batch[p] for p in mechanism.parents}, own, outer=bool(own)
-            )
-            joint = joint + (term if own else term[:, None])
-        return -joint.logsumexp(dim=1)
+            parents = {p: batch[p] for p in mechanism.parents}
+            term = mechanism.log_prob(batch[name], parents, own, outer=bool(own))
+            yield name, term if own else term[:, None]
 
 
 def confounder_grid(
@@ -122,7 +149,7 @@ def confounder_grid(
     values = dict(zip(finite, states.repeat_interleave(len(points), 0).unbind(1), strict=True))
     chunks = points.repeat(len(states), 1).split(list(gaussian.values()), dim=1)
     values.update(zip(gaussian, chunks, strict=bool(gaussian)))
-    log_weights = torch.full((size,), -torch.tensor(float(len(points))).log())
+    log_weights = torch.full((size,), -torch.tensor(float(len(points))).log().item())
     return {name: v.to(device) for name, v in values.items()}, log_weights.to(device)
 
 
@@ -131,3 +158,16 @@ def _sobol_normal(dim: int, draws: int, seed: int) -> Tensor:
     engine = torch.quasirandom.SobolEngine(dim, scramble=True, seed=seed)
     uniform = engine.draw(draws, dtype=torch.float64).clamp(1e-6, 1 - 1e-6)
     return torch.special.ndtri(uniform).float()
+
+
+def _known(
+    name: str, mechanism: Mechanism, district: Mapping[str, Mechanism]
+) -> LikelihoodMechanism:
+    """Refuse a mechanism whose probabilities are not known."""
+    if isinstance(mechanism, LikelihoodMechanism):
+        return mechanism
+    raise TypeError(
+        f"The district {{{', '.join(district)}}} is matched by likelihood: got "
+        f'{type(mechanism).__name__} for "{name}", which has none. Let a low-dimensional variable '
+        f'with a likelihood carry the confounding to "{name}".'
+    )

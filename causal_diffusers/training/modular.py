@@ -11,26 +11,29 @@ References:
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from safetensors.torch import load_file, save_file
+import torch
 
-from causal_diffusers.mechanisms import Component, DiffusionMechanism, LikelihoodMechanism
-from causal_diffusers.training.data import Rows
+from causal_diffusers.mechanisms import Component, DiffusionMechanism
+from causal_diffusers.training.checkpoint import Checkpoint, StageFiles
+from causal_diffusers.training.config import TrainingConfig
+from causal_diffusers.training.data import Columns, Rows
 from causal_diffusers.training.denoising import DenoisingObjective
 from causal_diffusers.training.likelihood import LikelihoodObjective
 from causal_diffusers.training.objective import Objective
-from causal_diffusers.training.stage import TrainingConfig, train_stage
+from causal_diffusers.training.origin import describe, made_from
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
-
     from causal_diffusers.pipeline import CausalPipeline
 
 __all__ = ["ModularTrainer"]
+
+District = tuple[str, ...]
 
 
 class ModularTrainer:
@@ -40,32 +43,38 @@ class ModularTrainer:
         pipe: The pipeline; its components are trained in place.
         dataset: A mapping of columns, a pandas frame or a `datasets.Dataset`, with a
             column for each variable of the graph.
-        output_dir: Where checkpoints, finished districts and the log go. Training
-            continues from what it finds there. None keeps nothing.
+        output_dir: Where checkpoints, finished districts and the log go, a folder that all
+            processes see. Training continues from what it finds there. None keeps nothing.
         config: How to train every district.
         overrides: How to train the district of a variable instead, by variable.
 
     Raises:
         KeyError: If a variable has no column, or an override names no variable.
         ValueError: If a column holds a value that its variable cannot take, NaN
-            included; variable and row are named. If fp16 is asked for without a GPU.
+            included (variable and row are named); if a component of the pipeline is
+            missing or not in float32; if two overrides disagree about one district; if
+            fp16 is asked for without a GPU.
+
+    Example:
+        >>> from causal_diffusers import Categorical, CausalPipeline
+        >>> pipe = CausalPipeline.from_graph("X -> Y", dict.fromkeys("XY", Categorical([0, 1])))
+        >>> rows = {"X": [0, 0, 1, 1], "Y": [0, 0, 1, 1]}
+        >>> ModularTrainer(pipe, rows, config=TrainingConfig(steps=50)).train()
+        >>> pipe(2, do={"X": 1}, generator=torch.Generator().manual_seed(0)).values["Y"]
+        [1, 1]
     """
 
     def __init__(
         self,
         pipe: CausalPipeline,
-        dataset: Any,
+        dataset: Columns,
         output_dir: str | os.PathLike[str] | None = None,
         config: TrainingConfig = TrainingConfig(),  # noqa: B008 (frozen)
         overrides: Mapping[str, TrainingConfig] | None = None,
     ) -> None:
         self.pipe, self.config, self.overrides = pipe, config, dict(overrides or {})
-        unknown = self.overrides.keys() - set(pipe.graph.variables)
-        if unknown:
-            raise KeyError(
-                f"`overrides` names {sorted(unknown)}, and the variables are "
-                f"{list(pipe.graph.variables)}."
-            )
+        self.components = {name: _trainable(name, c) for name, c in pipe.components.items()}
+        self._check_overrides()
         self.rows = Rows(dataset, pipe.variables)
         self.folder = None if output_dir is None else Path(output_dir)
 
@@ -73,21 +82,24 @@ class ModularTrainer:
         """Train every district that is not finished yet.
 
         Raises:
-            FloatingPointError: If a loss is not finite; district and row are named.
-            CheckpointError: If `output_dir` holds the training of other data or of
-                another config.
+            FloatingPointError: If a loss is not finite; variable and row are named.
+            CheckpointError: If `output_dir` holds the training of other data, of another
+                config or of another pipeline, or a damaged file.
         """
-        accelerator = _accelerator(self.config)
-        home = self.pipe.device
-        components = {n: c for n, c in self.pipe.components.items() if isinstance(c, Component)}
-        self._remember_start(components)
-        for planned in self.pipe.plan():
-            for variables, _ in planned.districts:
-                self._train_district(variables, accelerator)
-        for component in components.values():
-            component.to(home)
+        from causal_diffusers.training.stage import train_stage
 
-    def objective(self, variables: tuple[str, ...]) -> Objective:
+        districts = self._districts()
+        objectives = {district: self.objective(district) for district in districts}
+        for district, objective in objectives.items():
+            self._check_files(district, objective)
+        self._remember_start()
+        with _back_home(self.components):
+            for district, objective in objectives.items():
+                config, folder = self._config(district), self._folder(district)
+                label = "{" + ", ".join(district) + "}"
+                train_stage(objective, self.rows, config, label=label, folder=folder)
+
+    def objective(self, variables: District) -> Objective:
         """Build the objective of one district.
 
         Arguments:
@@ -95,76 +107,102 @@ class ModularTrainer:
 
         Returns:
             The objective, over the pipeline's own components.
+
+        Raises:
+            TypeError: If a confounded variable has a mechanism without a likelihood.
+
+        Example:
+            >>> from causal_diffusers import Categorical, CausalPipeline
+            >>> two = Categorical([0, 1])
+            >>> pipe = CausalPipeline.from_graph("X <-> Y", dict.fromkeys("XY", two))
+            >>> trainer = ModularTrainer(pipe, {"X": [0, 1], "Y": [0, 1]})
+            >>> trainer.objective(("X", "Y")).columns
+            ('X', 'Y')
         """
-        mechanisms = {name: self.pipe.components[name] for name in variables}
+        mechanisms = {name: self.pipe.mechanisms[name] for name in variables}
         only = mechanisms[variables[0]]
-        if isinstance(only, DiffusionMechanism):
+        if isinstance(only, DiffusionMechanism) and len(variables) == 1:
             return DenoisingObjective(variables[0], only)
         confounders = {n: u for m in mechanisms.values() for n, u in m.confounders.items()}
-        priors = {n: self.pipe.components[n] for n, u in confounders.items() if u.states}
+        priors = {n: self.pipe.scm.priors[n] for n, u in confounders.items() if u.states}
         return LikelihoodObjective(mechanisms, confounders, priors, self._config(variables).draws)
 
-    def _train_district(self, variables: tuple[str, ...], accelerator: Accelerator) -> None:
-        label = "{" + ", ".join(variables) + "}"
-        folder = None if self.folder is None else self.folder / "+".join(variables)
-        objective = self.objective(variables)
-        if folder is not None and (folder / "finished.safetensors").is_file():
-            _load(objective.components, folder / "finished.safetensors")
-            return
+    def _districts(self) -> list[District]:
+        """List the districts in the order in which they are trained."""
+        return [variables for planned in self.pipe.plan() for variables, _ in planned.districts]
+
+    def _check_overrides(self) -> None:
+        from causal_diffusers.training.stage import check_precision
+
+        unknown = self.overrides.keys() - set(self.pipe.graph.variables)
+        if unknown:
+            raise KeyError(
+                f"`overrides` names {sorted(unknown)}, and the variables are "
+                f"{list(self.pipe.graph.variables)}."
+            )
+        for district in self._districts():
+            check_precision(self._config(district))
+
+    def _config(self, variables: District) -> TrainingConfig:
+        chosen = {name: self.overrides[name] for name in variables if name in self.overrides}
+        if len(set(chosen.values())) > 1:
+            raise ValueError(
+                f"`overrides` gives {' and '.join(chosen)} different configs: they are one "
+                "district, trained as one. Name one of them, or give both the same."
+            )
+        return next(iter(chosen.values()), self.config)
+
+    def _folder(self, variables: District) -> Path | None:
+        return None if self.folder is None else self.folder / "+".join(variables)
+
+    def _check_files(self, variables: District, objective: Objective) -> None:
+        """Refuse the files of another training before any time is spent."""
+        folder = self._folder(variables)
         if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-        train_stage(
-            objective, self.rows, self._config(variables), accelerator, label=label, folder=folder
-        )
-        if folder is not None and accelerator.is_main_process:
-            _save(objective.components, folder / "finished.safetensors")
-            (folder / "checkpoint.safetensors").unlink(missing_ok=True)
+            made = made_from(objective, self.rows, self._config(variables))
+            StageFiles(folder, made).check()
 
-    def _config(self, variables: tuple[str, ...]) -> TrainingConfig:
-        chosen = [self.overrides[name] for name in variables if name in self.overrides]
-        return chosen[0] if chosen else self.config
-
-    def _remember_start(self, components: Mapping[str, Component]) -> None:
+    def _remember_start(self) -> None:
         """Write the weights that training starts from, or restore them after a kill."""
+        from causal_diffusers.training.stage import main_process_first
+
         if self.folder is None:
             return
-        start = self.folder / "start.safetensors"
-        if start.is_file():
-            _load(components, start)
-        else:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            _save(components, start)
+        made = {"components": {name: describe(c) for name, c in self.components.items()}}
+        start = Checkpoint(self.folder / "start.safetensors", made)
+        weights = {
+            f"{owner}.{name}": tensor
+            for owner, component in self.components.items()
+            for name, tensor in component.trainable_state().items()
+        }
+        with main_process_first():
+            if not start.exists():
+                start.write(weights)
+        start.restore(weights)
 
 
-def _accelerator(config: TrainingConfig) -> Accelerator:
-    import torch
-    from accelerate import Accelerator
-
-    if config.mixed_precision == "fp16" and not torch.cuda.is_available():
+def _trainable(name: str, component: Component | None) -> Component:
+    """Refuse a component that was left out on loading, or that Adam would spoil."""
+    if component is None:
         raise ValueError(
-            "`mixed_precision='fp16'` needs a GPU, and there is none. Use 'bf16' or 'no'."
+            f'Training needs every component of the pipeline: got None for "{name}". Load the '
+            "pipeline with all its components."
         )
-    return Accelerator(
-        mixed_precision=config.mixed_precision,
-        gradient_accumulation_steps=config.gradient_accumulation_steps,
-    )
+    other = {t.dtype for t in component.trainable_state().values()} - {torch.float32}
+    if other:
+        raise ValueError(
+            f'Training needs float32: got {other.pop()} for "{name}". Call '
+            "`pipe.to(torch.float32)`; `mixed_precision` is what makes it fast."
+        )
+    return component
 
 
-def _save(components: Mapping[str, Component], path: Path) -> None:
-    """Write the trainable tensors of components, in one move."""
-    tensors = {
-        f"{owner}.{name}": parameter.detach().cpu().contiguous()
-        for owner, component in components.items()
-        for name, parameter in component.trainable_state().items()
-    }
-    partial = path.with_suffix(".partial")
-    save_file(tensors, partial)
-    partial.replace(path)
-
-
-def _load(components: Mapping[str, Component], path: Path) -> None:
-    """Read the trainable tensors of components."""
-    tensors = load_file(path)
-    for owner, component in components.items():
-        own = {n.removeprefix(f"{owner}."): t for n, t in tensors.items() if n.startswith(f"{owner}.")}
-        component.load_trainable(own, where=path)
+@contextlib.contextmanager
+def _back_home(components: Mapping[str, Component]) -> Iterator[None]:
+    """Bring components back to the devices they came from, whatever happens."""
+    homes = {name: component.device for name, component in components.items()}
+    try:
+        yield
+    finally:
+        for name, component in components.items():
+            torch.nn.Module.to(component, homes[name])

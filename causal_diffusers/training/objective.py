@@ -3,33 +3,14 @@
 from __future__ import annotations
 
 import abc
-import dataclasses
 from collections.abc import Mapping
 
 from torch import Tensor, nn
 
 from causal_diffusers.mechanisms import Component
+from causal_diffusers.training.config import Descent
 
-__all__ = ["Defaults", "Objective"]
-
-
-@dataclasses.dataclass(frozen=True)
-class Defaults:
-    """How a stage is trained where the user does not say.
-
-    Arguments:
-        steps: Optimiser steps.
-        batch_size: Rows a step, or None for all of them, collapsed to counts.
-        learning_rate: The peak of the learning rate.
-        weight_decay: AdamW's weight decay.
-        ema_decay: Decay of the moving average that is kept in the end; 0 for none.
-    """
-
-    steps: int
-    batch_size: int | None
-    learning_rate: float
-    weight_decay: float = 0.0
-    ema_decay: float = 0.0
+__all__ = ["Objective"]
 
 
 class Objective(nn.Module, abc.ABC):
@@ -37,28 +18,37 @@ class Objective(nn.Module, abc.ABC):
 
     Arguments:
         components: The components that are trained, by name.
-        parents: The columns that are given, beside those of the trained variables.
+        columns: The columns of the data that it reads.
+
+    Example:
+        >>> from causal_diffusers.mechanisms import CategoricalMechanism
+        >>> from causal_diffusers.training import LikelihoodObjective
+        >>> from causal_diffusers.variables import Categorical
+        >>> f = CategoricalMechanism().bind(Categorical("ab"), {"X": Categorical("ab")}, {})
+        >>> objective = LikelihoodObjective({"Y": f}, {}, {})
+        >>> objective.columns, sorted(objective.components)
+        (('X', 'Y'), ['Y'])
     """
 
     name: str
 
     def __init__(self, components: Mapping[str, Component], columns: tuple[str, ...]) -> None:
         super().__init__()
-        self.components = nn.ModuleDict(components)
+        self.components = dict(components)
+        self.parts = nn.ModuleList(components.values())  # not by name: "children" is a method
         self.columns = columns
 
     @property
     @abc.abstractmethod
-    def defaults(self) -> Defaults:
-        """How this objective is best trained."""
+    def defaults(self) -> Descent:
+        """How this objective is best brought to its minimum."""
 
-    @property
-    def is_discrete(self) -> bool:
-        """Whether the data matter only through counts of distinct rows."""
-        return self.defaults.batch_size is None
+    def trainable_state(self) -> dict[str, Tensor]:
+        """Give the parameters that the stage moves, by component and name.
 
-    def trainable_state(self) -> dict[str, nn.Parameter]:
-        """Give the parameters that the stage moves, by component and name."""
+        Returns:
+            The parameters themselves, not copies.
+        """
         return {
             f"{owner}.{name}": parameter
             for owner, component in self.components.items()
@@ -75,4 +65,16 @@ class Objective(nn.Module, abc.ABC):
 
         Returns:
             Losses with shape (B,).
+        """
+
+    @abc.abstractmethod
+    def culprits(self, batch: Mapping[str, Tensor], seed: int) -> tuple[str, ...]:
+        """Name the variables to blame for a loss that is not finite.
+
+        Arguments:
+            batch: The one row that has it; each column has shape (1, *shape).
+            seed: The seed of the step.
+
+        Returns:
+            The variables, at least one.
         """

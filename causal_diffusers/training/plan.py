@@ -3,21 +3,21 @@
 The order is that of the H-graph (`causal_diffusers.graphs.hgraph`). The likelihood does
 not need it, for its districts are independent, but it is the order in which a module may
 be matched by sampling, and one order serves both.
+
+References:
+    Modular learning of deep causal generative models for high-dimensional causal
+    inference (Rahman & Kocaoglu, 2024), Sec. 4.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping
 
 from causal_diffusers.graphs import ADMG, HGraph, Stage
 from causal_diffusers.mechanisms import DiffusionMechanism, Mechanism
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-__all__ = ["PlannedStage", "TrainingPlan"]
+__all__ = ["PlannedStage", "TrainingPlan", "objective_of"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +27,11 @@ class PlannedStage:
     Arguments:
         stage: The stage of the H-graph.
         districts: Its districts, each trained on its own, with the objective of each.
+
+    Example:
+        >>> stage = HGraph(ADMG.parse("X -> Y")).plan()[1]
+        >>> print(PlannedStage(stage, ((("Y",), "likelihood"),)))
+        {Y} by likelihood; matched on {Y} given {X}
     """
 
     stage: Stage
@@ -45,6 +50,10 @@ class TrainingPlan:
 
     Arguments:
         stages: The stages.
+
+    Example:
+        >>> len(TrainingPlan(()))
+        0
     """
 
     stages: tuple[PlannedStage, ...]
@@ -59,14 +68,29 @@ class TrainingPlan:
 
         Returns:
             The plan.
+
+        Raises:
+            ValueError: If a variable has no mechanism.
+
+        Example:
+            >>> from causal_diffusers.mechanisms import CategoricalMechanism
+            >>> graph = ADMG.parse("D -> I -> A; D <-> A")
+            >>> print(TrainingPlan.of(graph, {v: CategoricalMechanism() for v in "DIA"}))
+            stage 1: {I} by likelihood; matched on {I} given {D}
+            stage 2: {A, D} by likelihood; matched on {A, D, I}, {I} frozen
         """
-        objectives = {name: objective_of(m) for name, m in mechanisms.items()}
+        missing = [name for name in graph.variables if name not in mechanisms]
+        if missing:
+            raise ValueError(
+                f"A plan needs the mechanism of every variable: got none for {_set(missing)}. "
+                "Load the pipeline with all its components."
+            )
         districts = [tuple(v for v in graph.variables if v in d) for d in graph.districts()]
+        objectives = {d: objective_of(mechanisms[d[0]]) for d in districts}
         return cls(
             tuple(
                 PlannedStage(
-                    stage,
-                    tuple((d, objectives[d[0]]) for d in districts if d[0] in stage.variables),
+                    stage, tuple(o for o in objectives.items() if o[0][0] in stage.variables)
                 )
                 for stage in HGraph(graph).plan()
             )
@@ -83,9 +107,20 @@ class TrainingPlan:
 
 
 def objective_of(mechanism: Mechanism) -> str:
-    """Name the objective by which a mechanism is trained."""
+    """Name the objective by which a mechanism is trained.
+
+    Arguments:
+        mechanism: The mechanism of one variable of the district.
+
+    Returns:
+        `"denoising"` or `"likelihood"`.
+
+    Example:
+        >>> objective_of(DiffusionMechanism())
+        'denoising'
+    """
     return "denoising" if isinstance(mechanism, DiffusionMechanism) else "likelihood"
 
 
-def _set(names: object) -> str:
-    return "{" + ", ".join(sorted(names)) + "}"  # type: ignore[call-overload]
+def _set(names: Iterable[str]) -> str:
+    return "{" + ", ".join(sorted(names)) + "}"

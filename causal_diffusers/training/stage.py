@@ -8,79 +8,40 @@ very weights of one that was not.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState, GradientState
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from causal_diffusers.errors import CheckpointError
 from causal_diffusers.seeding import draw_seed, spawn
+from causal_diffusers.training.checkpoint import StageFiles, damaged
+from causal_diffusers.training.config import TrainingConfig
 from causal_diffusers.training.data import Rows
-from causal_diffusers.training.objective import Defaults, Objective
+from causal_diffusers.training.objective import Objective
+from causal_diffusers.training.origin import made_from
+from causal_diffusers.variables import Categorical
 
-if TYPE_CHECKING:
-    from accelerate import Accelerator
+__all__ = ["check_precision", "main_process_first", "train_stage"]
 
-__all__ = ["TrainingConfig", "train_stage"]
+_WARM_UP, _LOG_LINES, _LARGEST_GRADIENT = 20, 100, 1.0
+_MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # of Adam, for each parameter
 
-_WARM_UP, _LOG_LINES = 20, 100
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainingConfig:
-    """How to train; None leaves a choice to the objective.
-
-    Arguments:
-        steps: Optimiser steps of each stage.
-        batch_size: Rows a step, on each process.
-        learning_rate: The peak of the learning rate, which warms up and decays to zero
-            along a cosine.
-        weight_decay: AdamW's weight decay.
-        ema_decay: Decay of the moving average of the weights that is kept in the end.
-        gradient_accumulation_steps: Batches a step.
-        mixed_precision: `"no"`, `"bf16"` or, on a GPU, `"fp16"`.
-        checkpoint_every: Steps between two checkpoints.
-        draws: Points of the Sobol set of Gaussian confounders.
-        seed: Where all randomness of training comes from.
-
-    Example:
-        >>> TrainingConfig(steps=100).with_defaults(Defaults(9, None, 1e-2)).steps
-        100
-    """
-
-    steps: int | None = None
-    batch_size: int | None = None
-    learning_rate: float | None = None
-    weight_decay: float | None = None
-    ema_decay: float | None = None
-    gradient_accumulation_steps: int = 1
-    mixed_precision: str = "no"
-    checkpoint_every: int = 500
-    draws: int = 256
-    seed: int = 0
-
-    def with_defaults(self, defaults: Defaults) -> TrainingConfig:
-        """Fill in what was left to the objective."""
-        chosen = dataclasses.asdict(defaults)
-        return dataclasses.replace(
-            self, **{k: v for k, v in chosen.items() if getattr(self, k) is None}
-        )
+Draw = Callable[[torch.Generator], tuple[dict[str, Tensor], Tensor, Tensor | None]]
 
 
 def train_stage(
     objective: Objective,
     rows: Rows,
     config: TrainingConfig,
-    accelerator: Accelerator,
     *,
     label: str,
     folder: Path | None = None,
@@ -91,18 +52,82 @@ def train_stage(
         objective: What to minimise; its components end in their trained state.
         rows: The data.
         config: How to train.
-        accelerator: Devices, precision and processes.
         label: What to call the stage in the progress bar, the log and errors.
-        folder: Where the checkpoint and the log go; None keeps neither.
+        folder: Where the checkpoint, the trained weights and the log go, the same for all
+            processes. None keeps nothing.
 
     Raises:
-        FloatingPointError: If a loss is not finite; the row is named.
-        CheckpointError: If the checkpoint belongs to other data or another config.
+        FloatingPointError: If a loss is not finite; variable and row are named.
+        CheckpointError: If the folder holds the training of other data, of another
+            config or of other components.
+        ValueError: If fp16 is asked for without a GPU, or nothing can be trained.
+
+    Example:
+        >>> from causal_diffusers.mechanisms import CategoricalMechanism
+        >>> from causal_diffusers.training import LikelihoodObjective
+        >>> f = CategoricalMechanism().bind(Categorical([0, 1]), {}, {})
+        >>> rows = Rows({"X": [0] * 9 + [1]}, {"X": Categorical([0, 1])})
+        >>> config = TrainingConfig(steps=50)
+        >>> train_stage(LikelihoodObjective({"X": f}, {}, {}), rows, config, label="{X}")
+        >>> bool(f.probabilities({}, {}, num_samples=1)[0, 0] > 0.8)
+        True
     """
-    _Stage(objective, rows, config.with_defaults(objective.defaults), accelerator, label, folder).run()
+    check_precision(config)
+    files = None if folder is None else StageFiles(folder, made_from(objective, rows, config))
+    if files is not None and files.finished.exists():
+        files.finished.restore(objective.eval().trainable_state())
+        files.checkpoint.remove()
+        return
+    with _accelerator(config) as accelerator:
+        _Loop(objective, rows, config, accelerator, label, files).run()
 
 
-class _Stage:
+def check_precision(config: TrainingConfig) -> None:
+    """Refuse a precision that this machine would silently not have.
+
+    Arguments:
+        config: How to train.
+
+    Raises:
+        ValueError: If fp16 is asked for without a GPU.
+
+    Example:
+        >>> check_precision(TrainingConfig(mixed_precision="bf16"))
+    """
+    if config.mixed_precision == "fp16" and not torch.cuda.is_available():
+        raise ValueError(
+            '`TrainingConfig.mixed_precision` is "fp16", which needs a GPU: got none. Use '
+            '"bf16" or "no".'
+        )
+
+
+@contextlib.contextmanager
+def main_process_first() -> Iterator[None]:
+    """Let the main process go through a block before the others do.
+
+    Yields:
+        Nothing, first in the main process.
+
+    Example:
+        >>> with main_process_first():
+        ...     "written once"
+        'written once'
+    """
+    with _accelerator(TrainingConfig()) as accelerator, accelerator.main_process_first():
+        yield
+
+
+@dataclasses.dataclass(frozen=True)
+class _Batch:
+    """Rows for one pass: their values, weights and numbers (None if they are counts)."""
+
+    values: dict[str, Tensor]
+    weights: Tensor
+    seed: int
+    numbers: Tensor | None
+
+
+class _Loop:
     """The state of one run of the loop."""
 
     def __init__(
@@ -112,52 +137,55 @@ class _Stage:
         config: TrainingConfig,
         accelerator: Accelerator,
         label: str,
-        folder: Path | None,
+        files: StageFiles | None,
     ) -> None:
         self.objective, self.rows, self.config = objective, rows, config
-        self.accelerator, self.label, self.folder = accelerator, label, folder
-        self.state = objective.trainable_state()
-        self.average = {name: p.detach().clone() for name, p in self.state.items()}
-        rate, decay = config.learning_rate, config.weight_decay
+        self.accelerator, self.label, self.files = accelerator, label, files
+        self.descent = config.descent(objective.defaults)
+        self.state = _trainable(objective, label)
+        rate, decay = self.descent.learning_rate, self.descent.weight_decay
         adam = torch.optim.AdamW(self.state.values(), lr=rate, weight_decay=decay)
         self.model, self.adam = accelerator.prepare(objective, adam)
-        self.average = {n: a.to(accelerator.device) for n, a in self.average.items()}
-        self.counts = rows.counts(objective.columns) if config.batch_size is None else None
+        self.average = {n: p.detach().clone() for n, p in self.state.items()}
+        self.draw = _drawn_from(rows, objective.columns, self.descent.batch_size)
         self.step = 0
 
     def run(self) -> None:
         self._restore()
         self.objective.train()
-        bar = tqdm(
-            total=self.config.steps,
-            initial=self.step,
-            desc=self.label,
-            disable=not self.accelerator.is_main_process,
-        )
-        started = time.perf_counter()
-        while self.step < self.config.steps:
-            loss = self._advance()
-            bar.update()
-            if self._is_due(max(1, self.config.steps // _LOG_LINES)):
-                bar.set_postfix(loss=f"{loss:.4f}")
-                self._log(loss, time.perf_counter() - started)
-            if self._is_due(self.config.checkpoint_every):
-                self._checkpoint()
-        bar.close()
+        try:
+            self._descend()
+        finally:
+            self.objective.eval()
         self._finish()
+
+    def _descend(self) -> None:
+        """Take the steps that are left."""
+        is_main, steps = self.accelerator.is_main_process, self.descent.steps
+        logged = self.files.log.trim(self.step) if self.files and is_main else 0.0
+        started = time.perf_counter() - logged
+        with tqdm(total=steps, initial=self.step, desc=self.label, disable=not is_main) as bar:
+            while self.step < steps:
+                loss = self._advance()
+                bar.update()
+                if self._is_due(max(1, steps // _LOG_LINES)):
+                    bar.set_postfix(loss=f"{loss:.4f}")
+                    self._log(loss, time.perf_counter() - started)
+                if self._is_due(self.config.checkpoint_every):
+                    self._checkpoint()
 
     def _advance(self) -> float:
         """Take one optimiser step and give the loss before it."""
         self._set_learning_rate()
         total = 0.0
-        for batch, weights, seed in self._batches():
+        for batch in self._batches():
             with self.accelerator.accumulate(self.model):
-                losses = self.model(batch, seed)
-                self._check_finite(losses, batch, seed)
-                loss = (weights * losses).sum() / weights.sum()
+                losses = self.model(batch.values, batch.seed)
+                self._check_finite(losses, batch)
+                loss = (batch.weights * losses).sum() / batch.weights.sum()
                 self.accelerator.backward(loss)
                 if self.accelerator.sync_gradients:
-                    self.accelerator.clip_grad_norm_(self.model.parameters(), 1.0)
+                    self._clip_gradient()
                 self.adam.step()
                 self.adam.zero_grad()
             total += loss.item() / self.config.gradient_accumulation_steps
@@ -165,117 +193,158 @@ class _Stage:
         self._average_weights()
         return total
 
-    def _batches(self) -> Iterator[tuple[dict[str, Tensor], Tensor, int]]:
-        """Give the batches of this step, each with weights and a seed of its own."""
+    def _batches(self) -> Iterator[_Batch]:
+        """Give the batches of this step, each with a seed of its own."""
         device, rank = self.accelerator.device, self.accelerator.process_index
         for part in range(self.config.gradient_accumulation_steps):
             generator = spawn(self.config.seed, self.label, self.step, rank, part)
-            if self.counts is not None:
-                batch, weights = self.counts
-            else:
-                size = (self.config.batch_size,)
-                self._index = torch.randint(len(self.rows), size, generator=generator)
-                batch = self.rows.batch(self._index, self.objective.columns)
-                weights = torch.ones(size)
-            batch = {name: value.to(device) for name, value in batch.items()}
-            yield batch, weights.to(device), draw_seed(generator) % 2**31
+            values, weights, numbers = self.draw(generator)
+            values = {name: value.to(device) for name, value in values.items()}
+            yield _Batch(values, weights.to(device), draw_seed(generator) % 2**31, numbers)
 
     def _set_learning_rate(self) -> None:
-        progress = self.step / self.config.steps
+        progress = self.step / self.descent.steps
         factor = 0.5 * (1 + math.cos(math.pi * progress)) * min(1, (self.step + 1) / _WARM_UP)
         for group in self.adam.param_groups:
-            group["lr"] = self.config.learning_rate * factor
+            group["lr"] = self.descent.learning_rate * factor
+
+    def _clip_gradient(self) -> None:
+        """Shorten a long gradient; refuse one that would spoil the weights."""
+        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), _LARGEST_GRADIENT)
+        skips = self.accelerator.scaler is not None  # fp16 skips such steps, and goes on
+        if not skips and norm is not None and not torch.isfinite(norm):
+            raise FloatingPointError(
+                f"The gradient of {self.label} is not finite at step {self.step}, though its "
+                "loss is. Lower `learning_rate`, or train with mixed_precision='no'."
+            )
 
     def _average_weights(self) -> None:
-        decay = min(self.config.ema_decay, (1 + self.step) / (10 + self.step))
+        decay = min(self.descent.ema_decay, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             for name, parameter in self.state.items():
                 self.average[name].lerp_(parameter, 1 - decay)
 
-    def _check_finite(self, losses: Tensor, batch: dict[str, Tensor], seed: int) -> None:
+    def _check_finite(self, losses: Tensor, batch: _Batch) -> None:
         if torch.isfinite(losses).all():
             return
         position = int((~torch.isfinite(losses)).nonzero()[0])
-        row = position if self.counts is not None else int(self._index[position])
-        where = "distinct row" if self.counts is not None else "row"
+        row = {name: value[position : position + 1] for name, value in batch.values.items()}
+        names = ", ".join(f'"{name}"' for name in self.objective.culprits(row, batch.seed))
         raise FloatingPointError(
-            f"The loss of {self.label} is {losses[position].item()} in {where} {row} at step "
-            f"{self.step}. Lower `learning_rate`, or train with mixed_precision='no'."
+            f"The loss of {names} is {losses[position].item()} at step {self.step}, in "
+            f"{self._place(row, position, batch)}. Lower `learning_rate`, or train with "
+            "mixed_precision='no'."
         )
 
+    def _place(self, row: dict[str, Tensor], position: int, batch: _Batch) -> str:
+        """Say which row it is, or which rows if they are counts."""
+        if batch.numbers is not None:
+            return f"row {int(batch.numbers[position])} of the data"
+        values = {name: self.rows.variables[name] for name in row}
+        labels = {n: v.decode(row[n])[0] for n, v in values.items() if isinstance(v, Categorical)}
+        which = ", ".join(f"{name}={label!r}" for name, label in labels.items())
+        return f"the {int(batch.weights[position])} rows with {which}"
+
     def _is_due(self, every: int) -> bool:
-        return self.step % every == 0 or self.step == self.config.steps
+        return self.step % every == 0 or self.step == self.descent.steps
 
     def _log(self, loss: float, seconds: float) -> None:
-        if self.folder is None or not self.accelerator.is_main_process:
-            return
-        rate = self.adam.param_groups[0]["lr"]
-        line = {"stage": self.label, "step": self.step, "loss": loss, "learning_rate": rate}
-        with (self.folder / "log.jsonl").open("a") as log:
-            log.write(json.dumps({**line, "seconds": round(seconds, 3)}) + "\n")
+        if self.files is not None and self.accelerator.is_main_process:
+            rate, seconds = self.adam.param_groups[0]["lr"], round(seconds, 3)
+            line = {"stage": self.label, "step": self.step, "loss": loss}
+            self.files.log.append(**line, learning_rate=rate, seconds=seconds)
 
-    def _fingerprint(self) -> str:
-        """Say what a checkpoint must have been made from to be continued."""
-        config = dataclasses.asdict(self.config)
-        data = self.rows.fingerprint(self.objective.columns)
-        shapes = {name: list(p.shape) for name, p in self.state.items()}
-        return json.dumps([self.label, config, data, shapes], sort_keys=True)
+    def _weights(self) -> dict[str, Tensor]:
+        tensors = {f"weights.{name}": parameter for name, parameter in self.state.items()}
+        return tensors | {f"average.{name}": mean for name, mean in self.average.items()}
+
+    def _moments(self) -> dict[str, Tensor]:
+        """Give Adam's moments, which are zero before the first step."""
+        moments: dict[str, Tensor] = {}
+        for name, parameter in self.state.items():
+            known = self.adam.state.get(parameter, {})
+            for key in _MOMENTS:
+                zero = torch.zeros(()) if key == "step" else torch.zeros_like(parameter)
+                moments[f"{key}.{name}"] = known.get(key, zero)
+        return moments
 
     def _checkpoint(self) -> None:
-        """Replace the checkpoint, in one move so that a kill leaves the old or the new."""
-        if self.folder is None or not self.accelerator.is_main_process:
-            return
-        tensors = {f"weights.{n}": p.detach() for n, p in self.state.items()}
-        tensors |= {f"average.{n}": a for n, a in self.average.items()}
-        for index, moments in self.adam.state_dict()["state"].items():
-            tensors |= {f"adam.{index}.{key}": value for key, value in moments.items()}
-        tensors = {name: t.cpu().contiguous() for name, t in tensors.items()}
-        about = {"step": str(self.step), "made_from": self._fingerprint()}
-        scaler = self.accelerator.scaler
-        about["scaler"] = json.dumps(scaler.state_dict() if scaler is not None else {})
-        partial = self._path().with_suffix(".partial")
-        save_file(tensors, partial, metadata=about)
-        partial.replace(self._path())
+        if self.files is not None and self.accelerator.is_main_process:
+            scaler = self.accelerator.scaler
+            scale = json.dumps({} if scaler is None else scaler.state_dict())
+            content = {**self._weights(), **self._moments()}
+            self.files.checkpoint.write(content, step=str(self.step), scaler=scale)
 
     def _restore(self) -> None:
         """Continue from the checkpoint, if there is one."""
-        if self.folder is None or not self._path().is_file():
+        if self.files is None or not self.files.checkpoint.exists():
             return
-        with safe_open(self._path(), framework="pt") as file:
-            about = file.metadata()
-        if about["made_from"] != self._fingerprint():
-            raise CheckpointError(
-                f"{self._path()}: the checkpoint of {self.label} was made from other data or "
-                "with another `TrainingConfig`. Restore them, or choose another `output_dir`.",
-                path=self._path(),
-            )
-        tensors = load_file(self._path(), device=str(self.accelerator.device))
-        with torch.no_grad():
-            for name, parameter in self.state.items():
-                parameter.copy_(tensors[f"weights.{name}"])
-                self.average[name].copy_(tensors[f"average.{name}"])
-        self._restore_adam(tensors)
+        moments = self._moments()
+        about = self.files.checkpoint.restore({**self._weights(), **moments})
+        try:
+            self.step, scale = int(about["step"]), json.loads(about["scaler"])
+        except (KeyError, ValueError) as error:
+            raise damaged(self.files.checkpoint.path, error) from None
+        states = {
+            index: {key: moments[f"{key}.{name}"] for key in _MOMENTS}
+            for index, name in enumerate(self.state)
+        }
+        self.adam.load_state_dict({**self.adam.state_dict(), "state": states})
         if self.accelerator.scaler is not None:
-            self.accelerator.scaler.load_state_dict(json.loads(about["scaler"]))
-        self.step = int(about["step"])
-
-    def _restore_adam(self, tensors: dict[str, Tensor]) -> None:
-        moments: dict[int, dict[str, Any]] = {}
-        for name, tensor in tensors.items():
-            if name.startswith("adam."):
-                _, index, key = name.split(".")
-                moments.setdefault(int(index), {})[key] = tensor
-        self.adam.load_state_dict({**self.adam.state_dict(), "state": moments})
-
-    def _path(self) -> Path:
-        return Path(self.folder or ".") / "checkpoint.safetensors"
+            self.accelerator.scaler.load_state_dict(scale)
 
     def _finish(self) -> None:
-        """Keep the moving average, in eval mode."""
-        if self.config.ema_decay:
+        """Keep the moving average, and say on disk that the stage is finished."""
+        if self.descent.ema_decay:
             with torch.no_grad():
                 for name, parameter in self.state.items():
                     parameter.copy_(self.average[name])
-        self.objective.eval()
+        self.accelerator.wait_for_everyone()  # nobody still reads the checkpoint
+        if self.files is not None and self.accelerator.is_main_process:
+            self.files.finished.write(self.state)
+            self.files.checkpoint.remove()
         self.accelerator.wait_for_everyone()
-        self.accelerator.free_memory()
+
+
+def _trainable(objective: Objective, label: str) -> dict[str, Tensor]:
+    state = objective.trainable_state()
+    if not state:
+        raise ValueError(
+            f"{label} has nothing to train: no parameter has `requires_grad`. Undo "
+            "`requires_grad_(False)` on its mechanisms."
+        )
+    return state
+
+
+def _drawn_from(rows: Rows, columns: tuple[str, ...], batch_size: int | None) -> Draw:
+    """Say how a batch is drawn: values, weights, and the numbers of the rows."""
+    if batch_size is None:
+        values, counts = rows.counts(columns)
+        return lambda _: (values, counts, None)
+
+    def draw(generator: torch.Generator) -> tuple[dict[str, Tensor], Tensor, Tensor | None]:
+        numbers = torch.randint(len(rows), (batch_size,), generator=generator)
+        return rows.batch(numbers, columns), torch.ones(batch_size), numbers
+
+    return draw
+
+
+@contextlib.contextmanager
+def _accelerator(config: TrainingConfig) -> Iterator[Accelerator]:
+    """Give an accelerator of the config's own precision, and leave no trace of it.
+
+    accelerate keeps one precision for the whole process; a notebook has many trainers.
+    """
+    shared = AcceleratorState._shared_state, GradientState._shared_state
+    before = [dict(state) for state in shared]
+    for state in shared:
+        state.clear()
+    try:
+        yield Accelerator(
+            mixed_precision=config.mixed_precision,
+            gradient_accumulation_steps=config.gradient_accumulation_steps,
+        )
+    finally:
+        for state, content in zip(shared, before, strict=True):
+            state.clear()
+            state.update(content)
