@@ -24,6 +24,7 @@ LAYERS = [
     {"variables"},
     {"blueprint"},
     {"systems"},
+    {"sources"},
     {"backbones"},
     {"adapters"},
     {"mechanisms"},
@@ -38,6 +39,8 @@ LAYERS = [
     {"stored"},
     {"notebook"},
     {"pipeline"},
+    {"recipe"},
+    {"demo"},
     {"app", "cli"},
     {"__main__"},
 ]
