@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 
-def make_tiny_base(folder, *, seed=0, size=8, channels=1, steps=20):
+def make_tiny_base(folder, *, seed=0, size=8, channels=1, steps=100):
     """Write an unconditional DDPM with random weights as a DDPMPipeline folder.
 
     8x8 pixels, one channel, about 50 k parameters, attention at the second level.
