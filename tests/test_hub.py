@@ -209,6 +209,7 @@ def test_truncated_weights_are_refused(folder):
         {"_class_name": ["os", "system"]},
         {"_class_name": ...},
         {"width": 10**12},
+        {"depth": 10**9},
         {"width": "64"},
         {"width": -1},
         {"variable": {"type": "evil"}},

@@ -22,6 +22,7 @@ from causal_diffusers import (
     DiffusionMechanism,
     ModelMixin,
 )
+from causal_diffusers.graphs.names import RESERVED
 from causal_diffusers.mechanisms import Mechanism
 from causal_diffusers.stored import StoredPipeline
 from tiny import make_tiny_base, make_tiny_pipeline, shake
@@ -324,3 +325,10 @@ def test_diffusers_sees_no_component_in_the_signature():
     parameters = inspect.signature(StoredPipeline.__init__).parameters
     assert (list(parameters), [p.default for p in parameters.values()]) == expected
     assert DiffusionPipeline._get_signature_keys(CausalPipeline) == ([], ["graph"])
+
+
+def test_no_variable_can_shadow_the_pipeline(pipe):
+    public = {name for name in dir(CausalPipeline) if not name.startswith("_")}
+    assert public - RESERVED == set()
+    own = {name for name in vars(pipe) if not name.startswith("_")} - set(pipe.components)
+    assert own - RESERVED == set()
