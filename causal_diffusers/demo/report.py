@@ -89,10 +89,10 @@ def _page(findings: Findings, grid: str) -> str:
         "<h2>The answers</h2>",
         f'<div class="side">{"".join(map(pictures.chart, findings.answers.values()))}</div>',
         "".join(map(_table, findings.answers.values())),
-        f"<p class=note>{study.samples} samples for each value. The error is total variation; "
+        f'<p class="note">{study.samples} samples for each value. The error is total variation; '
         "the floor is that of a perfect sampler with as many samples, simulated: mean and 95 % "
         "point of the worst of ten.</p>",
-        f"<dl class=note>{_definitions(MEANING.items())}</dl>",
+        f'<ul class="note">{_definitions(MEANING.items())}</ul>',
         "<h2>Also measured</h2>",
         f"<ul>{''.join(f'<li>{_text(fact)}</li>' for fact in prose.facts(findings))}</ul>",
         "<h2>Why an answer exists</h2>",
@@ -137,7 +137,7 @@ def _row(title: object, cells: Iterable[str], kind: str = "") -> str:
 
 
 def _definitions(pairs: Iterable[tuple[str, str]]) -> str:
-    return "".join(f"<dt><b>{name}</b>: {_text(meaning)}</dt>" for name, meaning in pairs)
+    return "".join(f"<li><b>{name}</b>: {_text(meaning)}</li>" for name, meaning in pairs)
 
 
 def _estimands(findings: Findings) -> str:

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,28 @@ def test_the_trained_pipeline_is_kept_and_checkpoints_are_not(ran):
     _, folder, _ = ran
     assert CausalPipeline.from_pretrained(folder / "pipeline").graph == FrontDoorDigits.graph
     assert not (folder / "checkpoints").exists()
+
+
+def test_training_is_not_lost_when_the_run_is_stopped(tmp_path, monkeypatch):
+    def stopped(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("causal_diffusers.demo.study.ask", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            run(SMOKE, tmp_path, lambda text: None)
+    trained = read_weights(tmp_path / "pipeline")
+    log = sorted((tmp_path / "checkpoints").rglob("*.safetensors"))
+    assert log
+    written = [path.stat().st_mtime_ns for path in log]
+    monkeypatch.setattr(shutil, "rmtree", lambda *arguments, **options: None)
+    run(SMOKE, tmp_path, lambda text: None)
+    assert [path.stat().st_mtime_ns for path in log] == written  # nothing was trained again
+    assert read_weights(tmp_path / "pipeline") == trained
+
+
+def read_weights(folder):
+    return {path.parent.name: path.read_bytes() for path in folder.rglob("*.safetensors")}
 
 
 def test_the_shipped_pipeline_is_asked_or_missed_clearly(tmp_path):
