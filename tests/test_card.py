@@ -1,9 +1,8 @@
 """The card says what a reader must know, and nothing in it can break out of its place."""
 
 import pytest
-import torch
 
-from causal_diffusers import ADMG, Categorical, CategoricalMechanism, CausalPipeline, Confounder
+from causal_diffusers import ADMG, Categorical, CausalPipeline, Confounder
 from causal_diffusers.card import write
 from tiny import make_tiny_base, make_tiny_pipeline
 
@@ -133,11 +132,3 @@ def test_a_large_graph_has_a_short_card():
 
 def test_many_labels_are_cut_short():
     assert ", ..." in plain("X", labels=tuple(range(1000)))
-
-
-def test_mechanisms_need_not_be_trained():
-    mechanism = CategoricalMechanism().bind(Categorical([0, 1]), {}, {})
-    mechanism.requires_grad_(requires_grad=False)
-    with torch.no_grad():
-        text = write("x", ADMG.parse("X"), {"X": Categorical([0, 1])}, {"X": mechanism})
-    assert "| X | 0, 1 | CategoricalMechanism | 0 |" in text

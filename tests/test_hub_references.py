@@ -83,7 +83,7 @@ def test_a_plain_base_in_the_place_of_a_mechanism_is_refused(image_folder, base,
     shutil.rmtree(image_folder / "I")
     shutil.copytree(base / "unet", image_folder / "I")
     shutil.copytree(base / "scheduler", image_folder / "I" / "scheduler")
-    with pytest.raises((CheckpointError, ValueError), match=r"I/config|\"I\" must be bound"):
+    with pytest.raises((CheckpointError, ValueError), match=r"/I\b|\"I\" must be bound"):
         load(image_folder)
 
 

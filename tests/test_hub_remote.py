@@ -33,7 +33,14 @@ def round_trip(tmp_path_factory):
     return json.loads(done.stdout.splitlines()[-1]), repositories
 
 
-@pytest.mark.parametrize("loaded", ["main", "pinned", "offline", "moved", "plain"])
+UNFETCHED = pytest.mark.xfail(
+    reason="DiffusionPipeline does not fetch <component>/scheduler/scheduler_config.json"
+)
+
+
+@pytest.mark.parametrize(
+    "loaded", ["main", "pinned", "offline", "moved", pytest.param("plain", marks=UNFETCHED)]
+)
 def test_what_is_pushed_can_be_pulled(round_trip, loaded):
     answers, _ = round_trip
     assert answers[loaded] == answers["here"]
