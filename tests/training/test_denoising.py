@@ -1,0 +1,87 @@
+"""The denoising loss against the same sum written out row by row."""
+
+import math
+
+import pytest
+import torch
+
+from causal_diffusers import Categorical, DiffusionMechanism, Image
+from causal_diffusers.training import DenoisingObjective
+from tiny import make_tiny_base, shake
+
+SMALL, THREE, STEPS = Image(1, 8, 8), Categorical("abc"), 20
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return make_tiny_base(tmp_path_factory.mktemp("base"), steps=STEPS)
+
+
+def make(base, **options):
+    mechanism = DiffusionMechanism.from_pretrained(base, rank=2, **options)
+    mechanism.bind(SMALL, {"X": THREE}, {})
+    shake([mechanism])
+    return DenoisingObjective("I", mechanism), mechanism
+
+
+def draw(size, generator):
+    images = torch.rand(size, 1, 8, 8, generator=generator)
+    return {"I": 2 * images - 1, "X": torch.randint(3, (size,), generator=generator)}
+
+
+def test_the_loss_is_the_squared_error_in_v(base, generator):
+    """The truth against the prediction, both turned into v by hand."""
+    objective, mechanism = make(base)
+    rows, seed, size = draw(6, generator), 11, 6
+    losses = objective(rows, seed)
+    own = torch.Generator().manual_seed(seed)
+    uniform = torch.rand(size, 2, generator=own)
+    noise = torch.randn(size, 1, 8, 8, generator=own)
+    alphas = mechanism.backbone.scheduler.alphas_cumprod
+    for i in range(size):
+        t = int(STEPS * math.sqrt(uniform[i, 0]))
+        a = alphas[t].item()
+        x, eps = rows["I"][i : i + 1], noise[i : i + 1]
+        x_t = math.sqrt(a) * x + math.sqrt(1 - a) * eps
+        hidden = uniform[i, 1:] < 0.1
+        guess = mechanism.predict(x_t, torch.tensor([t]), {"X": rows["X"][i : i + 1]}, hidden)
+        x_guess = (x_t - math.sqrt(1 - a) * guess) / math.sqrt(a)
+        v = math.sqrt(a) * eps - math.sqrt(1 - a) * x
+        v_guess = math.sqrt(a) * guess - math.sqrt(1 - a) * x_guess
+        torch.testing.assert_close(losses[i], (v - v_guess).square().mean(), rtol=1e-3, atol=1e-5)
+
+
+def test_the_hidden_rows_do_not_see_their_parents(base, generator):
+    rows = draw(64, generator)
+    other = {**rows, "X": (rows["X"] + 1) % 3}
+    for dropout, share in ((0.0, 0), (0.5, 0.5)):
+        objective, _ = make(base, condition_dropout=dropout)
+        blind = torch.isclose(objective(rows, 1), objective(other, 1), rtol=1e-5, atol=0)
+        assert blind.float().mean().item() == pytest.approx(share, abs=0.2)
+
+
+def test_the_noisy_end_is_seen_more_often(base, generator):
+    """With t drawn in proportion to itself, P(t < s) is the square of s / T."""
+    objective, mechanism = make(base)
+    seen = []
+    mechanism.predict = lambda x_t, t, *_: seen.append(t) or torch.zeros_like(x_t)
+    objective(draw(4000, generator), 0)
+    t = torch.cat(seen)
+    assert t.min() >= 0
+    assert t.max() == STEPS - 1
+    for s in (5, 10, 15):
+        assert (t < s).float().mean().item() == pytest.approx((s / STEPS) ** 2, abs=0.03)
+
+
+def test_no_image_of_the_batch_matters_to_another(base, generator):
+    objective, _ = make(base)
+    rows = draw(4, generator)
+    changed = {**rows, "I": rows["I"].clone()}
+    changed["I"][2] = 0.5
+    same = torch.isclose(objective(rows, 5), objective(changed, 5), rtol=1e-4, atol=1e-6)
+    assert same.tolist() == [True, True, False, True]
+
+
+def test_a_mechanism_without_a_variable_is_refused(base):
+    with pytest.raises(ValueError, match=r'mechanism of "I" must be bound'):
+        DenoisingObjective("I", DiffusionMechanism.from_pretrained(base))
