@@ -3,6 +3,7 @@
 | file | what it wraps | paper |
 |---|---|---|
 | `pixel_diffusion` | a `UNet2DModel` and its noise schedule | Ho, Jain & Abbeel, 2020 |
+| `files` | reading files without believing them | |
 | `reference` | where a base comes from: repository, commit, sha256, licence | |
 """
 

@@ -14,7 +14,9 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
@@ -32,6 +34,10 @@ class PixelDiffusion(nn.Module):
         unet: The network.
         scheduler: The noise schedule that it was trained with.
 
+    Raises:
+        ValueError: If the network is told classes, does not know its image size, makes
+            neither grey nor RGB images, or predicts something else than its input.
+
     Example:
         >>> unet = UNet2DModel(
         ...     sample_size=8, in_channels=1, out_channels=1, layers_per_block=1,
@@ -47,15 +53,14 @@ class PixelDiffusion(nn.Module):
 
     def __init__(self, unet: UNet2DModel, scheduler: DDPMScheduler) -> None:
         super().__init__()
+        _check(unet.config, scheduler.config)
         self.unet = unet.requires_grad_(False).eval()
         self.scheduler = scheduler
 
     @property
     def image(self) -> Image:
         """The images that the network makes."""
-        size = self.unet.config["sample_size"]
-        height, width = (size, size) if isinstance(size, int) else size
-        return Image(self.unet.config["in_channels"], height, width)
+        return Image(self.unet.config["in_channels"], *_size(self.unet.config))
 
     @property
     def prediction_type(self) -> str:
@@ -67,16 +72,17 @@ class PixelDiffusion(nn.Module):
         return super().train(mode=False)
 
     def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
-        """Predict from noised images.
+        """Predict from noised images, in the precision of the network.
 
         Arguments:
             x_t: The noised images, with shape (B, C, H, W).
             t: The time steps, integers with shape (B,) or ().
 
         Returns:
-            The prediction, with the shape of `x_t`.
+            The prediction, with the shape and the type of `x_t`.
         """
-        return self.unet(x_t, t, return_dict=False)[0]
+        dtype = next(self.unet.parameters()).dtype
+        return self.unet(x_t.to(dtype), t, return_dict=False)[0].to(x_t.dtype)
 
     def noise(self, images: Tensor, eps: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         r"""Noise images, and say what the network should have predicted.
@@ -91,17 +97,20 @@ class PixelDiffusion(nn.Module):
             into that of $v$, at most 30.
         """
         alpha_bar = self.scheduler.alphas_cumprod.to(images.device)[t]
-        x_t = self.scheduler.add_noise(images, eps, t)
+        steps = cast(torch.IntTensor, t)
+        x_t = self.scheduler.add_noise(images, eps, steps)
         floor = 1 / 30
         if self.prediction_type == "epsilon":
             return x_t, eps, 1 / alpha_bar.clamp(min=floor)
         if self.prediction_type == "sample":
             return x_t, images, 1 / (1 - alpha_bar).clamp(min=floor)
-        return x_t, self.scheduler.get_velocity(images, eps, t), torch.ones_like(alpha_bar)
+        return x_t, self.scheduler.get_velocity(images, eps, steps), torch.ones_like(alpha_bar)
 
     def planned(self) -> PixelDiffusion:
-        """Build the same network with fresh weights, for instance on the meta device."""
-        return PixelDiffusion(UNet2DModel.from_config(self.unet.config), self.scheduler)
+        """Build the same network on the meta device, which holds no weights."""
+        with torch.device("meta"):
+            unet = cast(UNet2DModel, UNet2DModel.from_config(self.unet.config))
+        return PixelDiffusion(unet, self.scheduler)
 
     def save_pretrained(self, folder: Path) -> None:
         """Write the frozen network, without any adapter, as a DDPMPipeline folder."""
@@ -110,6 +119,32 @@ class PixelDiffusion(nn.Module):
             for name, tensor in self.unet.state_dict().items()
             if ".lora_" not in name
         }
-        plain = UNet2DModel.from_config(self.unet.config)
-        plain.load_state_dict(state)
+        plain = self.planned().unet
+        plain.load_state_dict(state, assign=True)
         DDPMPipeline(unet=plain, scheduler=self.scheduler).save_pretrained(folder)
+
+
+def _size(config: Mapping[str, Any]) -> tuple[int, int]:
+    """Read the height and the width of the images from the config of a network."""
+    size = config["sample_size"]
+    height, width = (size, size) if isinstance(size, int) else size
+    return height, width
+
+
+def _check(unet: Mapping[str, Any], scheduler: Mapping[str, Any]) -> None:
+    """Refuse networks that need more than a noised image, or give something else."""
+    if unet["num_class_embeds"] is not None or unet["class_embed_type"] is not None:
+        raise ValueError(
+            "the network is conditional on classes, which only its authors can number. Choose an "
+            "unconditional one; its adapter learns the parents."
+        )
+    if unet["in_channels"] != unet["out_channels"] or unet["in_channels"] not in (1, 3):
+        raise ValueError(
+            f"the network turns {unet['in_channels']} channels into {unet['out_channels']}: it "
+            "should turn grey or RGB images into their like. Latents and learned variances are "
+            "not supported."
+        )
+    if unet["sample_size"] is None:
+        raise ValueError("the config of the network lacks `sample_size`. Add the image size.")
+    if scheduler["prediction_type"] not in ("epsilon", "sample", "v_prediction"):
+        raise ValueError(f"the schedule predicts an unknown {scheduler['prediction_type']!r}.")

@@ -10,26 +10,37 @@ both at the root, as the oldest repositories have it), safetensors only.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
+import os
 import re
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import DDPMScheduler, UNet2DModel
-from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
 
 from causal_diffusers.aliases import OWNER, shipped_folder
+from causal_diffusers.backbones.files import (
+    blame,
+    check_shapes,
+    construct,
+    plan,
+    read_json,
+    sha256,
+    stored_shapes,
+)
 from causal_diffusers.backbones.pixel_diffusion import PixelDiffusion
 from causal_diffusers.errors import CheckpointError
 
-__all__ = ["BackboneReference", "load_backbone"]
+__all__ = ["BackboneReference", "load_backbone", "weights_of"]
 
 _WEIGHTS, _SCHEDULE = "diffusion_pytorch_model.safetensors", "scheduler_config.json"
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_FORMER = re.compile(r"(\.attentions\.\d+)\.(query|key|value|proj_attn)\.")
+_LATTER = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+_MOST_LAYERS = 64  # of a block, and blocks of a network
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +103,10 @@ class BackboneReference:
 
 
 def load_backbone(
-    source: str | Path, *, revision: str | None = None, expected: BackboneReference | None = None
+    source: str | os.PathLike[str],
+    *,
+    revision: str | None = None,
+    expected: BackboneReference | None = None,
 ) -> tuple[PixelDiffusion, BackboneReference]:
     """Load a frozen base and say where it came from.
 
@@ -116,8 +130,8 @@ def load_backbone(
         causal_diffusers.errors.CheckpointError: ...
     """
     folder, repo, commit = _fetch(source, revision)
-    weights = _member(folder, "unet", _WEIGHTS)
-    digest = _sha256(weights)
+    weights = weights_of(folder)
+    digest = sha256(weights)
     if expected is not None and digest != expected.sha256:
         raise CheckpointError(
             f"{source}: the weights of the base are not those that the adapter was trained "
@@ -126,10 +140,35 @@ def load_backbone(
             path=weights,
         )
     reference = BackboneReference(repo, commit, digest, license=_license(folder))
-    return PixelDiffusion(_load_unet(weights), _load_schedule(folder)), expected or reference
+    schedule = _load_schedule(_member(folder, "scheduler", _SCHEDULE))
+    with blame(weights.parent / "config.json", "base"):
+        return PixelDiffusion(_load_unet(weights), schedule), expected or reference
 
 
-def _fetch(source: str | Path, revision: str | None) -> tuple[Path, str | None, str | None]:
+def weights_of(folder: Path) -> Path:
+    """Find the weights of the network of a base.
+
+    Arguments:
+        folder: The folder of the base.
+
+    Returns:
+        The file.
+
+    Raises:
+        CheckpointError: If there is none.
+
+    Example:
+        >>> weights_of(Path("no/such/folder"))
+        Traceback (most recent call last):
+        ...
+        causal_diffusers.errors.CheckpointError: ...
+    """
+    return _member(folder, "unet", _WEIGHTS)
+
+
+def _fetch(
+    source: str | os.PathLike[str], revision: str | None
+) -> tuple[Path, str | None, str | None]:
     """Find the folder of a base; give it with its repository id and commit."""
     name = str(source)
     if (shipped := shipped_folder(source)) is not None:
@@ -166,79 +205,46 @@ def _member(folder: Path, subfolder: str, file: str) -> Path:
 
 def _load_unet(weights: Path) -> UNet2DModel:
     """Load the network, strictly: every tensor on disk has its place, and no other."""
-    config = read_json(weights.parent / "config.json")
+    path = weights.parent / "config.json"
+    config = read_json(path)
     if config.get("_class_name") != "UNet2DModel":
         raise CheckpointError(
-            f"{weights.parent}: the network is a {config.get('_class_name')!r}; this release "
-            "takes UNet2DModel checkpoints.",
-            path=weights,
+            f"{path}: the network is a {config.get('_class_name')!r}; this release takes "
+            "UNet2DModel checkpoints.",
+            path=path,
         )
-    stored = sum(torch.Size(shape).numel() for shape in stored_shapes(weights).values())
-    try:
-        with torch.device("meta"):
-            planned = sum(p.numel() for p in UNet2DModel.from_config(config).parameters())
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise CheckpointError(
-            f"{weights.parent}/config.json does not describe a network: {error}.", path=weights
-        ) from None
-    if planned != stored:
-        raise CheckpointError(
-            f"{weights}: config.json plans {planned:,} parameters and the file holds "
-            f"{stored:,}. Config and weights belong to different networks.",
-            path=weights,
-        )
-    unet, report = UNet2DModel.from_pretrained(
-        weights.parent, use_safetensors=True, low_cpu_mem_usage=False, output_loading_info=True
-    )
-    wrong = {key: names for key, names in report.items() if names and key.endswith("_keys")}
-    if wrong:
-        raise CheckpointError(f"{weights}: tensors do not fit the config: {wrong}.", path=weights)
+    _check_depth(config, path)
+    shapes = {_latter(name): shape for name, shape in stored_shapes(weights).items()}
+    check_shapes(plan(UNet2DModel, config, path).state_dict(), shapes, weights)
+    with torch.random.fork_rng(devices=[]):  # the weights it starts from are overwritten
+        unet = construct(UNet2DModel, config, path)
+    unet.load_state_dict({_latter(name): tensor for name, tensor in load_file(weights).items()})
     return unet
 
 
-def _load_schedule(folder: Path) -> DDPMScheduler:
-    config = read_json(_member(folder, "scheduler", _SCHEDULE))
-    return DDPMScheduler.from_config(config)
+def _latter(name: str) -> str:
+    """Translate the attention layers of the oldest checkpoints to their present names."""
+    return _FORMER.sub(lambda found: f"{found[1]}.{_LATTER[found[2]]}.", name)
 
 
-def stored_shapes(weights: Path) -> dict[str, tuple[int, ...]]:
-    """Read the names and shapes of the tensors in a safetensors file, not the tensors.
+def _check_depth(config: dict[str, Any], path: Path) -> None:
+    """Refuse what would take for ever to plan, even without memory."""
+    blocks, layers = config.get("down_block_types", ()), config.get("layers_per_block", 1)
+    with blame(path, "network"):
+        if len(blocks) > _MOST_LAYERS or layers > _MOST_LAYERS:
+            raise ValueError(f"more than {_MOST_LAYERS} blocks, or layers in a block")
 
-    Raises:
-        CheckpointError: If the file is missing or no safetensors file.
-    """
-    if not weights.is_file():
-        raise CheckpointError(f"{weights} does not exist.", path=weights)
-    try:
-        with safe_open(weights, framework="pt") as file:
-            return {name: tuple(file.get_slice(name).get_shape()) for name in list(file.keys())}
-    except SafetensorError as error:
+
+def _load_schedule(path: Path) -> DDPMScheduler:
+    """Read the noise schedule, which the other samplers of its family write alike."""
+    config = read_json(path)
+    if "beta_schedule" not in config:
         raise CheckpointError(
-            f"{weights} is not a safetensors file: {error}.", path=weights
-        ) from None
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object.
-
-    Raises:
-        CheckpointError: If the file is missing, damaged or holds something else.
-    """
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read as JSON: {error}.", path=path) from None
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path} should hold a JSON object.", path=path)
-    return content
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()
+            f"{path}: a {config.get('_class_name')!r} has another kind of noise schedule than a "
+            "DDPM, which has a `beta_schedule`.",
+            path=path,
+        )
+    return construct(DDPMScheduler, config, path)
 
 
 def _license(folder: Path) -> str | None:
@@ -248,4 +254,6 @@ def _license(folder: Path) -> str | None:
         return None
     from huggingface_hub import ModelCard
 
-    return ModelCard.load(card, ignore_metadata_errors=True).data.to_dict().get("license")
+    with blame(card, "model card"):
+        stated = ModelCard.load(card, ignore_metadata_errors=True).data.to_dict().get("license")
+    return stated if isinstance(stated, str) else None
