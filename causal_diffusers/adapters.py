@@ -33,7 +33,9 @@ class _Gate:
         self.owner = owner
         self.index = index
 
-    def __call__(self, module: nn.Module, arguments: Any, output: Tensor) -> Tensor:
+    def __call__(self, module: nn.Module, arguments: object, output: Tensor) -> Tensor:
+        if not self.owner.gates:
+            raise RuntimeError("`set_context` must be called before the adapted network.")
         gate = self.owner.gates[self.index].to(output.dtype)
         if output.dim() == 4:  # (B, r, H, W) of a convolution
             return output * gate[:, :, None, None]
@@ -80,7 +82,8 @@ class GatedLoRA(nn.Module):
     ) -> None:
         super().__init__()
         targets = list(target_modules)
-        config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=targets)  # type: ignore[arg-type]
+        scale: Any = alpha  # peft says integer and takes any number
+        config = LoraConfig(r=rank, lora_alpha=scale, target_modules=targets)
         inject_adapter_in_model(config, network)
         layers = [module for module in network.modules() if isinstance(module, LoraLayer)]
         self.trunk = nn.Sequential(

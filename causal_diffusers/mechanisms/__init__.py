@@ -4,6 +4,7 @@
 |---|---|---|---|---|
 | `categorical` | softmax of a small network | categorical | exact | Jang, Gu & Poole, 2017 |
 | `diffusion` | frozen denoiser + gated LoRA | image | bound | Ho & Salimans, 2022 |
+| `samplers` | from noise to an image | | | Song, Meng & Ermon, 2021 |
 | `confounder` | prior of a finite confounder | hidden | exact | |
 
 To add one: a file here that subclasses `Mechanism`, a row above, an entry in the tests'

@@ -13,14 +13,18 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from causal_diffusers.mechanisms.component import Component
 from causal_diffusers.variables import Confounder, Variable, variable_from_dict
+
+if TYPE_CHECKING:
+    from typing import Self
 
 __all__ = ["LikelihoodMechanism", "Mechanism", "SamplingOptions"]
 
@@ -30,21 +34,42 @@ class SamplingOptions:
     """What a caller may ask of the mechanisms that sample in steps.
 
     Arguments:
-        num_inference_steps: Denoising steps, or None for the mechanism's default.
-        guidance_scale: Weight of classifier-free guidance. 1 samples the causal
-            conditional; more changes the distribution.
-        batch_size: How many samples a frozen network sees at once.
+        num_inference_steps: Denoising steps, at least 1; None for the mechanism's default.
+        guidance_scale: Weight of classifier-free guidance, at least 0. 1 samples the
+            causal conditional; more changes the distribution; 0 ignores the parents.
+        batch_size: How many samples a frozen network sees at once, at least 1.
         progress_bar: Wraps an iterable to show progress.
+
+    Raises:
+        ValueError: If a number is out of range.
 
     Example:
         >>> SamplingOptions().guidance_scale == 1
         True
+        >>> SamplingOptions(num_inference_steps=0)
+        Traceback (most recent call last):
+        ...
+        ValueError: `num_inference_steps` must be an integer of at least 1: got 0...
     """
 
     num_inference_steps: int | None = None
     guidance_scale: float = 1.0
     batch_size: int = 256
     progress_bar: Callable[..., Any] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("num_inference_steps", "batch_size"):
+            count = getattr(self, name)
+            if count is not None and (not isinstance(count, int) or count < 1):
+                raise ValueError(
+                    f"`{name}` must be an integer of at least 1: got {count!r}. Leave it out for "
+                    "the default."
+                )
+        if not 0 <= self.guidance_scale < math.inf:
+            raise ValueError(
+                f"`guidance_scale` must be a number of at least 0: got {self.guidance_scale}. 1 "
+                "samples the causal conditional."
+            )
 
 
 class Mechanism(Component, abc.ABC):
@@ -53,6 +78,15 @@ class Mechanism(Component, abc.ABC):
     A subclass decorates its `__init__` with `register_to_config`, takes plain JSON only,
     and ends it with `self._build_if_bound()`. Its config then holds `variable`,
     `parents` and `confounders`, each None until the mechanism is bound.
+
+    Example:
+        >>> from causal_diffusers.mechanisms import CategoricalMechanism
+        >>> from causal_diffusers.variables import Categorical
+        >>> f = CategoricalMechanism()
+        >>> f.is_bound
+        False
+        >>> f.bind(Categorical("ab"), {"X": Categorical("cd")}, {}).parents
+        {'X': Categorical(labels=('c', 'd'))}
     """
 
     @property
@@ -80,7 +114,7 @@ class Mechanism(Component, abc.ABC):
         variable: Variable,
         parents: Mapping[str, Variable],
         confounders: Mapping[str, Confounder],
-    ) -> Mechanism:
+    ) -> Self:
         """Fix what is made from what, and build the network.
 
         Binding twice to the same signature changes nothing.
@@ -112,7 +146,11 @@ class Mechanism(Component, abc.ABC):
         if not self.is_bound:
             self._check_signature(variable, parents, confounders)
             self.register_to_config(**signature)
-            self._build()
+            try:
+                self._build()
+            except Exception:
+                self.register_to_config(**dict.fromkeys(signature))  # still unbound
+                raise
         return self
 
     @abc.abstractmethod
@@ -160,7 +198,13 @@ class Mechanism(Component, abc.ABC):
 
 
 class LikelihoodMechanism(Mechanism):
-    """A mechanism that knows the probability of a value given parents and confounders."""
+    """A mechanism that knows the probability of a value given parents and confounders.
+
+    Example:
+        >>> from causal_diffusers.mechanisms import CategoricalMechanism
+        >>> issubclass(CategoricalMechanism, LikelihoodMechanism)
+        True
+    """
 
     @abc.abstractmethod
     def log_prob(

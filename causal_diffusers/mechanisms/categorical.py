@@ -16,9 +16,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-import torch.nn.functional as F
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
+from torch.nn.functional import one_hot
 
 from causal_diffusers.mechanisms.base import LikelihoodMechanism, SamplingOptions
 from causal_diffusers.mechanisms.encoders import ParentEncoder, confounder_features
@@ -32,13 +32,13 @@ class CategoricalMechanism(LikelihoodMechanism):
 
     Arguments:
         width: The width of the hidden layers.
-        depth: The number of hidden layers, at least 1.
+        depth: The number of hidden layers, in [1, 64].
         variable: The variable that is made, in plain JSON; set by `bind`.
         parents: Its parents, by name, in plain JSON; set by `bind`.
         confounders: Its confounders, by name, in plain JSON; set by `bind`.
 
     Raises:
-        ValueError: If `width` or `depth` is not positive.
+        ValueError: If `width` or `depth` is out of range.
 
     Example:
         >>> f = CategoricalMechanism().bind(Categorical([0, 1]), {"X": Categorical("abc")}, {})
@@ -56,9 +56,10 @@ class CategoricalMechanism(LikelihoodMechanism):
         confounders: dict | None = None,
     ) -> None:
         super().__init__()
-        if width < 1 or depth < 1:
+        if width < 1 or not 1 <= depth <= 64:
             raise ValueError(
-                f"`CategoricalMechanism` needs width and depth of at least 1: got {width}, {depth}."
+                "`CategoricalMechanism` needs a width of at least 1 and a depth in [1, 64]: got "
+                f"{width} and {depth}."
             )
         self._build_if_bound()
 
@@ -79,7 +80,7 @@ class CategoricalMechanism(LikelihoodMechanism):
             outer: Whether to combine every row with every draw of the confounders.
 
         Returns:
-            Logits with shape (B, K), or (B, M, K) if `outer`.
+            Logits with shape (B, K), or (B, M, K) if `outer`, in single precision or more.
 
         Example:
             >>> u = {"U": Confounder()}
@@ -97,7 +98,8 @@ class CategoricalMechanism(LikelihoodMechanism):
         if self.confounders:
             features = confounder_features(self.confounders, confounders)
             hidden = hidden + self.from_confounders(features.to(hidden.dtype))
-        return self.network(hidden)
+        logits = self.network(hidden)
+        return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
     def log_prob(
         self,
@@ -186,16 +188,21 @@ class CategoricalMechanism(LikelihoodMechanism):
         Returns:
             One-hot samples with shape (N, K).
 
+        Raises:
+            ValueError: If the temperature is not positive.
+
         Example:
             >>> f = CategoricalMechanism().bind(Categorical([0, 1]), {}, {})
             >>> x = f.relaxed_sample({}, {}, num_samples=4, generator=torch.Generator())
             >>> x.sum(dim=1).tolist(), x.requires_grad
             ([1.0, 1.0, 1.0, 1.0], True)
         """
+        if not temperature > 0:
+            raise ValueError(f"`temperature` must be positive: got {temperature}.")
         logits = self.logits(parents, confounders, batch=num_samples)
         noisy = logits + _gumbel(logits, generator)
         soft = (noisy / temperature).softmax(dim=-1)
-        hard = F.one_hot(noisy.argmax(dim=-1), noisy.shape[-1]).to(soft.dtype)
+        hard = one_hot(noisy.argmax(dim=-1), noisy.shape[-1]).to(soft.dtype)
         return hard + (soft - soft.detach())
 
     def _check_signature(
@@ -205,7 +212,7 @@ class CategoricalMechanism(LikelihoodMechanism):
         confounders: Mapping[str, Confounder],
     ) -> None:
         if not isinstance(variable, Categorical):
-            raise ValueError(
+            raise ValueError(  # noqa: TRY004 (a wrong choice of mechanism)
                 "`CategoricalMechanism` makes categorical variables: got "
                 f"{type(variable).__name__}. Images are made by `DiffusionMechanism`."
             )

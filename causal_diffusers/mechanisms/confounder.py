@@ -19,7 +19,10 @@ class ConfounderPrior(Component):
     r"""A learned distribution over the $K$ states of a finite confounder.
 
     Arguments:
-        states: The number of states K.
+        states: The number of states K, at least 2.
+
+    Raises:
+        ValueError: If there are fewer.
 
     Example:
         >>> prior = ConfounderPrior(states=4)
@@ -30,6 +33,11 @@ class ConfounderPrior(Component):
     @register_to_config
     def __init__(self, states: int = 2) -> None:
         super().__init__()
+        if states < 2:
+            raise ValueError(
+                f"`ConfounderPrior` needs at least two states: got {states}. A confounder that "
+                "never varies is none."
+            )
         self.logits = nn.Parameter(torch.zeros(states))
 
     def log_weights(self) -> Tensor:
@@ -39,7 +47,7 @@ class ConfounderPrior(Component):
             >>> ConfounderPrior(states=4).log_weights().exp().tolist()
             [0.25, 0.25, 0.25, 0.25]
         """
-        return self.logits.log_softmax(dim=0)
+        return self.logits.float().log_softmax(dim=0)
 
     @torch.no_grad()
     def sample(self, num_samples: int, *, generator: torch.Generator) -> Tensor:
@@ -56,6 +64,6 @@ class ConfounderPrior(Component):
             >>> ConfounderPrior(states=2).sample(5, generator=torch.Generator()).shape
             torch.Size([5])
         """
-        weights = self.log_weights().exp().float().cpu()
+        weights = self.log_weights().exp().to(generator.device)
         drawn = torch.multinomial(weights, num_samples, replacement=True, generator=generator)
         return drawn.to(self.logits.device)

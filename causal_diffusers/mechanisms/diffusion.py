@@ -17,26 +17,27 @@ References:
 
 from __future__ import annotations
 
-import inspect
 import json
+import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
+from diffusers import DPMSolverMultistepScheduler
 from diffusers.configuration_utils import register_to_config
 from diffusers.utils.torch_utils import randn_tensor
-from torch import Tensor
+from torch import Tensor, nn
 
 from causal_diffusers.adapters import GatedLoRA
 from causal_diffusers.backbones import BackboneReference, PixelDiffusion, load_backbone
-from causal_diffusers.backbones.reference import read_json
+from causal_diffusers.backbones.files import blame, check_shapes, construct, read_json, sha256
+from causal_diffusers.backbones.reference import weights_of
 from causal_diffusers.errors import CheckpointError
 from causal_diffusers.mechanisms.base import Mechanism, SamplingOptions
-from causal_diffusers.mechanisms.component import check_shapes
 from causal_diffusers.mechanisms.encoders import ParentEncoder
+from causal_diffusers.mechanisms.samplers import check_sampler, denoise, load_sampler
 from causal_diffusers.variables import Confounder, Variable
 
 if TYPE_CHECKING:
@@ -46,7 +47,6 @@ __all__ = ["DiffusionMechanism"]
 
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 CONVOLUTIONS = ("conv1", "conv2")
-_SAMPLERS = {s.__name__: s for s in (DDIMScheduler, DPMSolverMultistepScheduler, DDPMScheduler)}
 _DEFAULT_STEPS = 20
 
 
@@ -66,7 +66,8 @@ class DiffusionMechanism(Mechanism):
         confounders: Empty: see `bind`.
 
     Raises:
-        ValueError: If `rank` or `condition_dropout` is out of range.
+        ValueError: If `rank`, `alpha` or `condition_dropout` is out of range, or
+            `target_modules` is no list of names.
 
     Example:
         >>> DiffusionMechanism(rank=4).is_bound
@@ -86,14 +87,18 @@ class DiffusionMechanism(Mechanism):
         confounders: dict | None = None,
     ) -> None:
         super().__init__()
-        if not 1 <= rank <= 1024 or not 0 <= condition_dropout < 1:
+        if not 1 <= rank <= 1024 or not 0 <= condition_dropout < 1 or not math.isfinite(alpha):
             raise ValueError(
-                "`DiffusionMechanism` needs a rank in [1, 1024] and a condition_dropout in "
-                f"[0, 1): got {rank} and {condition_dropout}."
+                "`DiffusionMechanism` needs a rank in [1, 1024], a finite alpha and a "
+                f"condition_dropout in [0, 1): got {rank}, {alpha} and {condition_dropout}."
             )
-        if isinstance(target_modules, str) or not all(map(str.isprintable, target_modules)):
-            raise ValueError("`target_modules` is a list of layer names, not a pattern.")
+        names = [] if isinstance(target_modules, str) else list(target_modules)
+        if not names or not all(isinstance(name, str) for name in names):
+            raise ValueError(
+                f"`target_modules` is a list of names, not a pattern: got {target_modules!r}."
+            )
         self.backbone: PixelDiffusion | None = None
+        self.scheduler: Any = None  # diffusers' samplers share no type that has `step`
 
     @classmethod
     def from_pretrained(  # type: ignore[override]
@@ -102,10 +107,10 @@ class DiffusionMechanism(Mechanism):
         *,
         revision: str | None = None,
         backbone: str | os.PathLike[str] | None = None,
-        rank: int = 8,
+        rank: int | None = None,
         alpha: float | None = None,
-        target_modules: Sequence[str] = (*ATTENTION, *CONVOLUTIONS),
-        condition_dropout: float = 0.1,
+        target_modules: Sequence[str] | None = None,
+        condition_dropout: float | None = None,
         **loading: Any,
     ) -> Self:
         """Start from a pretrained diffusion model, or load a saved mechanism.
@@ -115,10 +120,11 @@ class DiffusionMechanism(Mechanism):
                 a folder in DDPMPipeline layout. Or a folder that `save_pretrained` wrote.
             revision: Branch, tag or commit of a model on the Hub.
             backbone: For a saved mechanism, where its frozen model has moved to.
-            rank: The rank of the LoRA updates of a new adapter.
+            rank: The rank of the LoRA updates of a new adapter; 8 if None.
             alpha: Their scale; `rank` if None.
-            target_modules: The names of the layers that get one.
-            condition_dropout: How often training hides the parents.
+            target_modules: The names of the layers that get one; if None the attention
+                and the convolutions of residual blocks.
+            condition_dropout: How often training hides the parents; 0.1 if None.
             loading: For a saved mechanism, `dtype` and `variant`.
 
         Returns:
@@ -127,6 +133,7 @@ class DiffusionMechanism(Mechanism):
         Raises:
             CheckpointError: If the model cannot be loaded, or is not the one that a
                 saved adapter was trained on.
+            ValueError: If an argument does not apply to what is loaded.
 
         Example:
             >>> DiffusionMechanism.from_pretrained("./no/such/folder")
@@ -134,17 +141,23 @@ class DiffusionMechanism(Mechanism):
             ...
             causal_diffusers.errors.CheckpointError: ...
         """
+        adapter = {
+            "rank": rank,
+            "alpha": alpha,
+            "target_modules": target_modules,
+            "condition_dropout": condition_dropout,
+        }
+        chosen = {key: value for key, value in adapter.items() if value is not None}
         saved = Path(source) / cls.config_name
         if saved.is_file() and read_json(saved).get("_class_name") == cls.__name__:
+            _refuse(chosen, source, "a saved mechanism, which keeps its adapter")
             return super().from_pretrained(source, backbone=backbone, **loading)
+        moved = {} if backbone is None else {"backbone": backbone}
+        _refuse(loading | moved, source, "a pretrained model, which gets a new adapter")
         network, reference = load_backbone(source, revision=revision)
-        mechanism = cls(
-            base=reference.to_dict(),
-            rank=rank,
-            alpha=float(rank if alpha is None else alpha),
-            target_modules=list(target_modules),
-            condition_dropout=condition_dropout,
-        )
+        chosen.setdefault("alpha", float(chosen.get("rank", 8)))
+        chosen["target_modules"] = list(target_modules or (*ATTENTION, *CONVOLUTIONS))
+        mechanism = cls(base=reference.to_dict(), **chosen)
         mechanism._attach(network)
         return mechanism
 
@@ -152,6 +165,14 @@ class DiffusionMechanism(Mechanism):
     def base_reference(self) -> BackboneReference:
         """Where the frozen model comes from."""
         return BackboneReference(**self.config["base"])
+
+    def trainable_state(self) -> dict[str, nn.Parameter]:
+        """Give the tensors of the adapter; see `Component.trainable_state`."""
+        return {
+            name: parameter
+            for name, parameter in self.named_parameters()
+            if not name.startswith("backbone.") or ".lora_" in name
+        }
 
     def refer_to(self, repo: str, revision: str | None) -> None:
         """Say under which repository and commit the frozen model can be found.
@@ -166,7 +187,7 @@ class DiffusionMechanism(Mechanism):
         reference = {**self.config["base"], "repo": repo, "revision": revision}
         self.register_to_config(base=BackboneReference(**reference).to_dict())
 
-    def save_pretrained(
+    def save_pretrained(  # type: ignore[override]
         self,
         save_directory: str | os.PathLike[str],
         *,
@@ -179,15 +200,24 @@ class DiffusionMechanism(Mechanism):
             save_directory: The folder; it is created.
             variant: A tag in the name of the weights.
             include_backbone: Whether to write the frozen model too, in `backbone/`.
+
+        Raises:
+            ValueError: If there is no frozen model, or a sampler that cannot be loaded.
         """
-        super().save_pretrained(save_directory, variant=variant)
         folder, frozen = Path(save_directory), self._frozen()
+        check_sampler(self.scheduler)
+        super().save_pretrained(folder, variant=variant)
         self.scheduler.save_pretrained(folder / "scheduler")
         if include_backbone:
             frozen.save_pretrained(folder / "backbone")
-            _, included = load_backbone(folder / "backbone")
-            config = read_json(folder / self.config_name)
-            config["base"]["sha256"] = included.sha256  # of the file as written here
+            self._refer_to_copy(folder)
+
+    def _refer_to_copy(self, folder: Path) -> None:
+        """Write which weights the adapter goes with, should the copy differ from the origin."""
+        config = read_json(folder / self.config_name)
+        copied = sha256(weights_of(folder / "backbone"))
+        if copied != config["base"]["sha256"]:  # another precision, or older names of layers
+            config["base"] |= {"repo": None, "revision": None, "sha256": copied}
             (folder / self.config_name).write_text(json.dumps(config, indent=2) + "\n")
 
     def predict(
@@ -219,11 +249,15 @@ class DiffusionMechanism(Mechanism):
     ) -> Tensor:
         """Denoise from noise drawn for all samples at once; see `Mechanism.sample`.
 
-        The batch size does not change the result where the sampler is deterministic.
+        The batch size does not change the result where the sampler is deterministic. The
+        images are float32 whatever the precision of the network.
+
+        Raises:
+            ValueError: If there are more steps than the model was trained with.
         """
         shape = (num_samples, *self.variable.shape)
-        noise = randn_tensor(shape, generator=generator, device=self.device, dtype=self.dtype)
-        steps = options.num_inference_steps or _DEFAULT_STEPS
+        noise = randn_tensor(shape, generator=generator, device=self.device)
+        steps = self._steps(options.num_inference_steps)
         chunks = range(0, num_samples, options.batch_size)
         wrap = options.progress_bar or (lambda iterable: iterable)
         jobs = wrap([(start, step) for start in chunks for step in range(steps)])
@@ -243,24 +277,28 @@ class DiffusionMechanism(Mechanism):
         steps: int,
         generator: torch.Generator,
         options: SamplingOptions,
-        done: Any,
+        done: Iterator[object],
     ) -> Tensor:
         """Run the sampling schedule on one batch; the gates are computed once."""
-        scheduler, network = self.scheduler, self._frozen()
-        scheduler.set_timesteps(steps, device=self.device)
-        guided = options.guidance_scale != 1
-        self._set_gates(parents, len(x), guided=guided)
-        extra = {"generator": generator} if _takes_generator(scheduler) else {}
-        x = x * scheduler.init_noise_sigma
-        for t in scheduler.timesteps:
-            next(done, None)
-            seen = scheduler.scale_model_input(torch.cat([x, x]) if guided else x, t)
-            prediction = network(seen, t)
-            if guided:
-                plain, told = prediction.chunk(2)
-                prediction = plain + options.guidance_scale * (told - plain)
-            x = scheduler.step(prediction, t, x, return_dict=False, **extra)[0]
-        return x
+        self._set_gates(parents, len(x), guided=options.guidance_scale != 1)
+        return denoise(
+            self.scheduler,
+            self._frozen(),
+            x,
+            steps=steps,
+            guidance_scale=options.guidance_scale,
+            generator=generator,
+            done=done,
+        )
+
+    def _steps(self, asked: int | None) -> int:
+        most = self.scheduler.config["num_train_timesteps"]
+        if asked is not None and asked > most:
+            raise ValueError(
+                f"`num_inference_steps` is at most the {most} steps that the model was trained "
+                f"with: got {asked}."
+            )
+        return asked or min(_DEFAULT_STEPS, most)
 
     def _set_gates(self, parents: Mapping[str, Tensor], batch: int, *, guided: bool) -> None:
         told = self._context(parents, torch.zeros(batch, dtype=torch.bool, device=self.device))
@@ -330,13 +368,10 @@ class DiffusionMechanism(Mechanism):
         **ignored: Any,
     ) -> Self:
         """Load the frozen model, plan the adapter without memory, then build it."""
-        try:
-            reference = BackboneReference(**config["base"])
-            mechanism, planned = cls.from_config(config), cls.from_config(config)
-        except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(
-                f"{folder}/config.json does not describe a {cls.__name__}: {error}", path=folder
-            ) from None
+        where = folder / cls.config_name
+        mechanism, planned = construct(cls, config, where), construct(cls, config, where)
+        with blame(where, cls.__name__):
+            reference = mechanism.base_reference
         embedded = folder / "backbone"
         source = backbone or (embedded if embedded.is_dir() else reference.repo)
         if source is None:
@@ -346,24 +381,20 @@ class DiffusionMechanism(Mechanism):
                 path=folder,
             )
         network, _ = load_backbone(source, revision=reference.revision, expected=reference)
-        with torch.device("meta"):
+        with torch.device("meta"), blame(where, cls.__name__):
             planned.backbone = network.planned()  # samplers cannot live on the meta device
             planned._build_if_bound()
         check_shapes(planned.trainable_state(), shapes, folder)
         mechanism._attach(network)
         mechanism._build_if_bound()
-        mechanism._load_scheduler(folder / "scheduler" / "scheduler_config.json")
+        mechanism.scheduler = load_sampler(folder / "scheduler" / "scheduler_config.json")
         return mechanism
 
-    def _load_scheduler(self, path: Path) -> None:
-        config = read_json(path)
-        name = config.get("_class_name")
-        if name not in _SAMPLERS:
-            raise CheckpointError(
-                f"{path}: the sampler is one of {sorted(_SAMPLERS)}: got {name!r}.", path=path
-            )
-        self.scheduler = _SAMPLERS[name].from_config(config)
 
-
-def _takes_generator(scheduler: Any) -> bool:
-    return "generator" in inspect.signature(scheduler.step).parameters
+def _refuse(arguments: Mapping[str, object], source: object, what: str) -> None:
+    """Refuse arguments that would have no effect."""
+    if arguments:
+        raise ValueError(
+            f"{source} is {what}: got {', '.join(f'`{name}`' for name in arguments)}, which would "
+            "have no effect. Leave it out."
+        )

@@ -8,10 +8,11 @@ enter as their value or, if finite, one-hot.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.functional import one_hot
 
 from causal_diffusers.variables import Categorical, Confounder, Image, Variable
 
@@ -38,13 +39,13 @@ class ImageEncoder(nn.Module):
         super().__init__()
         layers: list[nn.Module] = [nn.Conv2d(image.channels, channels, 3, padding=1)]
         side = min(image.height, image.width)
+        kept, height, width = min(side, 4), min(image.height, 8), min(image.width, 8)
         while side > 4:
             layers += [nn.SiLU(), nn.Conv2d(channels, channels, 3, stride=2, padding=1)]
             side = (side + 1) // 2
-        self.convolutions = nn.Sequential(*layers, nn.SiLU(), nn.AdaptiveAvgPool2d(min(side, 4)))
-        self.small = nn.AdaptiveAvgPool2d((min(image.height, 8), min(image.width, 8)))
-        with torch.no_grad():
-            self.features = self(torch.zeros(1, *image.shape)).shape[1]
+        self.convolutions = nn.Sequential(*layers, nn.SiLU(), nn.AdaptiveAvgPool2d(kept))
+        self.small = nn.AdaptiveAvgPool2d((height, width))
+        self.features = channels * kept**2 + image.channels * height * width
 
     def forward(self, images: Tensor) -> Tensor:
         """Turn images (B, C, H, W) in [-1, 1] into features (B, features)."""
@@ -65,6 +66,8 @@ class ParentEncoder(nn.Module):
         True
     """
 
+    one: Tensor  # it also knows the device and the precision
+
     def __init__(self, parents: Mapping[str, Variable]) -> None:
         super().__init__()
         self.parents = dict(sorted(parents.items()))
@@ -82,15 +85,17 @@ class ParentEncoder(nn.Module):
         variable = self.parents[name]
         if isinstance(variable, Categorical):
             return len(variable.labels)
-        return self.images[name].features  # type: ignore[return-value]
+        return self._reader(name).features
 
     def _encode(self, name: str, value: Tensor) -> Tensor:
         variable = self.parents[name]
         if not isinstance(variable, Categorical):
-            return self.images[name](value)
-        if value.is_floating_point():
-            return value
-        return F.one_hot(value, len(variable.labels)).to(self.one.dtype)
+            return self._reader(name)(value.to(self.one.dtype))
+        codes = value if value.is_floating_point() else one_hot(value, len(variable.labels))
+        return codes.to(self.one.dtype)
+
+    def _reader(self, name: str) -> ImageEncoder:
+        return cast(ImageEncoder, self.images[name])
 
 
 def confounder_features(
@@ -110,7 +115,7 @@ def confounder_features(
         [[0.0, 0.0, 1.0]]
     """
     columns = [
-        values[name] if u.states is None else F.one_hot(values[name], u.states).float()
+        values[name] if u.states is None else one_hot(values[name], u.states).float()
         for name, u in sorted(confounders.items())
     ]
     return torch.cat(columns, dim=1)

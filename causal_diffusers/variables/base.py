@@ -14,7 +14,13 @@ __all__ = ["Variable"]
 
 
 class Variable(abc.ABC):
-    """What the values of one observed variable look like."""
+    """What the values of one observed variable look like.
+
+    Example:
+        >>> from causal_diffusers.variables import Categorical, Image
+        >>> Categorical("ab").shape, Image(1, 8, 8).shape
+        ((), (1, 8, 8))
+    """
 
     @property
     @abc.abstractmethod

@@ -1,0 +1,128 @@
+r"""From noise to an image: run a sampling schedule over a denoiser.
+
+With guidance the denoiser is asked twice, once without the context and once with it,
+
+$$ \tilde\varepsilon = \varepsilon(x_t, \varnothing) + w \,
+   \big(\varepsilon(x_t, c) - \varepsilon(x_t, \varnothing)\big) . $$
+
+References:
+    Classifier-free diffusion guidance (Ho & Salimans, 2022), Sec. 3.
+    Denoising diffusion implicit models (Song, Meng & Ermon, 2021), Sec. 4.
+    DPM-Solver++ (Lu et al., 2022), Sec. 3.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler, SchedulerMixin
+from torch import Tensor
+
+from causal_diffusers.backbones.files import construct, read_json
+from causal_diffusers.errors import CheckpointError
+
+__all__ = ["check_sampler", "denoise", "load_sampler"]
+
+_KNOWN = {
+    kind.__name__: kind for kind in (DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler)
+}
+
+
+def denoise(
+    sampler: Any,  # noqa: ANN401 (diffusers' samplers share no type that has `step`)
+    network: Callable[[Tensor, Tensor], Tensor],
+    x: Tensor,
+    *,
+    steps: int,
+    guidance_scale: float,
+    generator: torch.Generator,
+    done: Iterator[object],
+) -> Tensor:
+    """Denoise a batch.
+
+    Arguments:
+        sampler: A diffusers scheduler.
+        network: The denoiser, a function of $x_t$ and $t$. With guidance it gets twice
+            the batch: first without the context, then with it.
+        x: Standard normal noise, with shape (B, C, H, W).
+        steps: The number of denoising steps.
+        guidance_scale: The weight $w$; 1 is no guidance.
+        generator: The source of the noise of a stochastic sampler.
+        done: Advanced at every step, for a progress bar.
+
+    Returns:
+        The images, in the shape of `x`.
+
+    Example:
+        >>> options = dict(steps=2, guidance_scale=1, generator=None, done=iter([]))
+        >>> x = denoise(DDIMScheduler(), lambda x, t: 0 * x, torch.zeros(1, 1, 2, 2), **options)
+        >>> x.unique().tolist()
+        [0.0]
+    """
+    sampler.set_timesteps(steps, device=x.device)
+    guided = guidance_scale != 1
+    extra = {"generator": generator} if _is_stochastic(sampler.step) else {}
+    x = x * sampler.init_noise_sigma
+    for t in sampler.timesteps:
+        next(done, None)
+        seen = sampler.scale_model_input(torch.cat([x, x]) if guided else x, t)
+        prediction = network(seen, t)
+        if guided:
+            plain, told = prediction.chunk(2)
+            prediction = plain + guidance_scale * (told - plain)
+        x = sampler.step(prediction, t, x, return_dict=False, **extra)[0]
+    return x
+
+
+def check_sampler(sampler: object) -> None:
+    """Refuse to save a sampler that would not be loaded again.
+
+    Arguments:
+        sampler: A diffusers scheduler.
+
+    Raises:
+        ValueError: If it is none of those that a saved mechanism may name.
+
+    Example:
+        >>> check_sampler(DDIMScheduler())
+    """
+    if type(sampler).__name__ not in _KNOWN:
+        raise ValueError(
+            f"`scheduler` is saved as one of {sorted(_KNOWN)}: got {type(sampler).__name__}. Set "
+            "one of these before saving."
+        )
+
+
+def load_sampler(path: Path) -> SchedulerMixin:
+    """Read the sampler of a saved mechanism.
+
+    Arguments:
+        path: Its `scheduler_config.json`.
+
+    Returns:
+        The sampler.
+
+    Raises:
+        CheckpointError: If the file is missing or damaged, or names another class.
+
+    Example:
+        >>> load_sampler(Path("no/such/scheduler_config.json"))
+        Traceback (most recent call last):
+        ...
+        causal_diffusers.errors.CheckpointError: ...
+    """
+    config = read_json(path)
+    name = str(config.get("_class_name"))
+    if name not in _KNOWN:
+        raise CheckpointError(
+            f"{path}: the sampler is one of {sorted(_KNOWN)}: got {name!r}.", path=path
+        )
+    return construct(_KNOWN[name], config, path)
+
+
+def _is_stochastic(step: Callable[..., object]) -> bool:
+    return "generator" in inspect.signature(step).parameters
