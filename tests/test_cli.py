@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 
 import pytest
@@ -120,6 +121,15 @@ def test_a_key_error_is_shown_without_quotes(monkeypatch, capsys):
     monkeypatch.setattr(cli, "_train", broken)
     assert cli.main(["train", "recipe.yaml"]) == 2
     assert capsys.readouterr().err == "causal-diffusers: The data have no column\n"
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_waiting_threads_sleep_unless_the_user_says_otherwise(before, after, monkeypatch):
+    monkeypatch.setenv("OMP_WAIT_POLICY", before or "")
+    if before is None:
+        monkeypatch.delenv("OMP_WAIT_POLICY")
+    cli.main(["plan", "X"])
+    assert os.environ["OMP_WAIT_POLICY"] == after
 
 
 @pytest.mark.parametrize("word", ["0", "-1", "many", "1.5"])
