@@ -256,7 +256,7 @@ def upload(
     folder: Path,
     repo_id: str,
     *,
-    token: str | bool | None = None,
+    token: str | None = None,
     private: bool | None = None,
     commit_message: str = "Upload CausalPipeline",
     create_pr: bool = False,
@@ -328,7 +328,7 @@ def refer_to_backbones(
         )
 
 
-def _has_own_card(repo_id: str, token: str | bool | None) -> bool:
+def _has_own_card(repo_id: str, token: str | None) -> bool:
     """Tell whether a repository has a card that this library did not write."""
     from huggingface_hub import ModelCard
     from huggingface_hub.errors import EntryNotFoundError
