@@ -245,11 +245,11 @@ def _mechanism(name: str, record: object) -> Mechanism:
 
     options = {"pretrained": record} if isinstance(record, str) else record
     where = f"`mechanisms: {name}`"
-    options = dict(_mapping(options, _CATEGORICAL | _PRETRAINED, where))
+    options = _mapping(options, _CATEGORICAL | _PRETRAINED, where)
     if "pretrained" not in options:
         return CategoricalMechanism(**_mapping(options, _CATEGORICAL, where))
-    source = _mapping(options, _PRETRAINED, where).pop("pretrained")
-    return DiffusionMechanism.from_pretrained(source, **options)
+    options = _mapping(options, _PRETRAINED, where)
+    return DiffusionMechanism.from_pretrained(options.pop("pretrained"), **options)
 
 
 def _mapping(record: object, known: Collection[str] | None, where: str) -> dict[str, Any]:
