@@ -173,16 +173,15 @@ def _resample(pool: _Pool, given: Collection[str]) -> tuple[Units, float]:
     """Keep units of each block in proportion to their weight."""
     chosen = torch.empty_like(pool.asked_by)
     generator = spawn(pool.units.seed, "resample", *sorted(given))
-    start, sizes = 0, []
+    start, effective = 0, []
     for query, block in enumerate(pool.log_weights.split(pool.sizes.tolist())):
         weights = _normalise(block, given)
         members = (pool.asked_by == query).nonzero().squeeze(1)
         chosen[members] = start + _systematic(weights, len(members), generator)
-        sizes.append(float(1 / weights.square().sum()))
-        if sizes[-1] < THIN_POOL * len(block):
-            _warn_thin(sizes[-1], len(block), given)
+        effective.append(float(1 / weights.square().sum()))
         start += len(block)
-    return pool.units.take(chosen), min(sizes)
+    _check_support(effective, pool.sizes.tolist(), given)
+    return pool.units.take(chosen), min(effective)
 
 
 def _normalise(log_weights: Tensor, given: Collection[str]) -> Tensor:
@@ -203,13 +202,16 @@ def _systematic(weights: Tensor, num_samples: int, generator: torch.Generator) -
     return index[torch.randperm(num_samples, generator=generator)]
 
 
-def _warn_thin(size: float, pool: int, given: Collection[str]) -> None:
-    warnings.warn(
-        f"`given` leaves about {size:.0f} effective draws of a pool of {pool}: few units have "
-        f"these values of {', '.join(sorted(given))}, so the samples repeat each other. Pass "
-        f"a larger `pool_size` (now {pool}), condition on less, or ask for `do=`.",
-        stacklevel=2,
-    )
+def _check_support(effective: list[float], sizes: list[int], given: Collection[str]) -> None:
+    """Warn of the block that rests on the smallest part of its pool, if that is thin."""
+    size, pool = min(zip(effective, sizes, strict=True), key=lambda pair: pair[0] / pair[1])
+    if size < THIN_POOL * pool:
+        warnings.warn(
+            f"`given` leaves about {size:.0f} effective draws of a pool of {pool}: few units "
+            f"have these values of {', '.join(sorted(given))}, so the samples repeat each "
+            "other. Pass a larger `pool_size`, condition on less, or ask for `do=`.",
+            stacklevel=2,
+        )
 
 
 def _probabilities(

@@ -148,6 +148,21 @@ def test_a_thin_pool_warns_with_the_remedy():
         )
 
 
+def test_many_thin_rows_warn_once():
+    model = ExactModel("X -> Y; Z")
+    model.tables["X"] = torch.tensor([0.999, 0.001], dtype=torch.float64)
+    model.tables["Y"] = torch.tensor([[1 - 1e-6, 1e-6], [0.5, 0.5]], dtype=torch.float64)
+    with pytest.warns(UserWarning, match="effective draws") as caught:
+        sample(
+            model.scm(),
+            40,
+            do={"Z": torch.arange(2).repeat(20)},
+            given={"Y": torch.tensor(1)},
+            generator=torch.Generator().manual_seed(0),
+        )
+    assert len(caught) == 1
+
+
 def test_impossible_evidence_is_refused():
     model = ExactModel("X -> Y")
     scm = model.scm()
