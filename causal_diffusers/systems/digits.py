@@ -49,9 +49,9 @@ def _handwriting() -> tuple[Tensor, Tensor]:
             "Front-door digits draws real handwriting from scikit-learn, which is not "
             "installed. Run `pip install causal-diffusers[demo]`."
         ) from error
-    bunch = load_digits()
-    images = torch.as_tensor(bunch.images, dtype=torch.float32)[:, None] / 16
-    digits = torch.as_tensor(bunch.target, dtype=torch.int64)
+    pixels, target = load_digits(return_X_y=True)
+    images = torch.as_tensor(pixels, dtype=torch.float32).reshape(-1, 1, 8, 8) / 16
+    digits = torch.as_tensor(target, dtype=torch.int64)
     order = torch.argsort(digits + ink_balance(images))  # |t| < 1/2: sorts by digit, then t
     return images[order], digits[order]
 
@@ -150,8 +150,10 @@ class FrontDoorDigits:
         d = torch.multinomial(self.dictated[u], 1, generator=generator).squeeze(1)
         w = torch.multinomial(self.written[d], 1, generator=generator).squeeze(1)
         seen = (self.digits[None] == torch.arange(DIGITS)[:, None]) & ~self.held_out
-        index = torch.multinomial(seen[w].float(), 1, generator=generator).squeeze(1)
-        images = self.images[index]
+        parts = [  # a table of weights for all rows at once would take gigabytes
+            torch.multinomial(seen[part].float(), 1, generator=generator) for part in w.split(4096)
+        ]
+        images = self.images[torch.cat(parts).squeeze(1)]
         p = self.verdict(images).gather(1, u[:, None]).squeeze(1)
         a = torch.bernoulli(p, generator=generator).long()
         return {"D": d, "W": w, "I": images, "A": a}
@@ -164,6 +166,9 @@ class FrontDoorDigits:
 
         Returns:
             The truth for each of the ten values, with shape (10,).
+
+        Raises:
+            ValueError: If `variable` is another one.
 
         Example:
             >>> FrontDoorDigits().verdict_under_do("D").shape
@@ -181,10 +186,14 @@ class FrontDoorDigits:
         Returns:
             The conditional for each of the ten values, with shape (10,).
 
+        Raises:
+            ValueError: If `variable` is another one.
+
         Example:
             >>> FrontDoorDigits().verdict_given("W").shape
             torch.Size([10])
         """
+        _check_variable(variable)
         joint = 0.5 * self.dictated[:, :, None] * self.written  # P(u, d, w)
         by_u = joint.sum(dim=2) if variable == "D" else joint.sum(dim=1)  # (2, 10)
         posterior = by_u / by_u.sum(dim=0)
@@ -241,7 +250,11 @@ class FrontDoorDigits:
             variable: `"D"` or `"W"`.
 
         Returns:
-            The estimate of $P(A = 1 | do)$ for each of the ten values, with shape (10,).
+            The estimate of $P(A = 1 | do)$ for each of the ten values, with shape (10,);
+            NaN for a W that no row has.
+
+        Raises:
+            ValueError: If `variable` is another one.
 
         Example:
             >>> system = FrontDoorDigits()
@@ -250,6 +263,7 @@ class FrontDoorDigits:
             >>> bool(error.abs().max() < 0.1)
             True
         """
+        _check_variable(variable)
         cell = (rows["D"] * DIGITS + rows["W"]) * 2 + rows["A"]
         counts = torch.bincount(cell, minlength=200).reshape(DIGITS, DIGITS, 2).double()
         p_d = counts.sum(dim=(1, 2)) / counts.sum()
@@ -267,7 +281,13 @@ class FrontDoorDigits:
 
     def _chain(self, variable: str) -> Tensor:
         """Give the distribution of $W$ under $do$ of `variable`, a row per value."""
-        chains = {"D": self.written, "W": torch.eye(DIGITS)}
-        if variable not in chains:
-            raise ValueError(f"`variable` is 'D' or 'W': got {variable!r}.")
-        return chains[variable]
+        _check_variable(variable)
+        return self.written if variable == "D" else torch.eye(DIGITS)
+
+
+def _check_variable(variable: str) -> None:
+    if variable not in ("D", "W"):
+        raise ValueError(
+            f"`variable` is 'D' or 'W': got {variable!r}. For images there are "
+            "`verdict_under_do_image` and `verdict_given_image`."
+        )
