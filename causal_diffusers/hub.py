@@ -52,7 +52,7 @@ from typing import TYPE_CHECKING, Any
 
 from causal_diffusers import card, mechanisms
 from causal_diffusers.aliases import shipped_folder
-from causal_diffusers.backbones.reference import read_json
+from causal_diffusers.backbones.files import read_json
 from causal_diffusers.blueprint import Blueprint
 from causal_diffusers.errors import CheckpointError
 from causal_diffusers.mechanisms import Component, DiffusionMechanism, Mechanism

@@ -90,6 +90,7 @@ def main(folder):
         "pinned": draw(load(name, revision=commit.oid)),
         "offline": load_offline(name),
         "moved": draw(load("me/again", backbones={"I": folder / "base"})),
+        "found": draw(DiffusionPipeline.from_pretrained(folder / "saved")),
         "plain": attempt(load_plainly, name, folder / "empty"),
         "base": [reference.repo, reference.revision],
         "edited": push_over_a_card(pipe),

@@ -39,7 +39,8 @@ UNFETCHED = pytest.mark.xfail(
 
 
 @pytest.mark.parametrize(
-    "loaded", ["main", "pinned", "offline", "moved", pytest.param("plain", marks=UNFETCHED)]
+    "loaded",
+    ["main", "pinned", "offline", "moved", "found", pytest.param("plain", marks=UNFETCHED)],
 )
 def test_what_is_pushed_can_be_pulled(round_trip, loaded):
     answers, _ = round_trip
