@@ -38,7 +38,9 @@ def make_pipeline() -> CausalPipeline:
     return CausalPipeline.from_graph(
         FrontDoorDigits.graph,
         variables={"D": digit, "W": digit, "I": Image(1, 8, 8), "A": Categorical([0, 1])},
-        mechanisms={"I": DiffusionMechanism.from_pretrained("causal-diffusers/digits-ddpm", rank=16)},
+        mechanisms={
+            "I": DiffusionMechanism.from_pretrained("causal-diffusers/digits-ddpm", rank=16)
+        },
         confounders={"U_D_A": Confounder(states=4)},
     )
 
@@ -52,7 +54,7 @@ def train(checkpoints: Path | None, output: Path) -> None:
     overrides = {"I": ADAPTER, "A": VERDICT}
     config = TrainingConfig(seed=SEED)
     ModularTrainer(pipe, rows, checkpoints, config=config, overrides=overrides).train()
-    pipe.save_pretrained(output)
+    pipe.save_pretrained(output, repo_id="causal-diffusers/digits-front-door")
 
 
 if __name__ == "__main__":
