@@ -115,7 +115,7 @@ class Blueprint:
         }
 
     @classmethod
-    def from_dict(cls, record: Any) -> Blueprint:
+    def from_dict(cls, record: Mapping[str, Any]) -> Blueprint:
         """Read a blueprint from plain JSON, strictly.
 
         Raises:
@@ -171,7 +171,7 @@ def _check_fields(name: str, fields: Mapping[str, Any]) -> None:
             raise ValueError(f'`{key}` of "{name}" cannot be {str(value)[:80]!r}.')
 
 
-def _is_size(value: Any) -> bool:
+def _is_size(value: object) -> bool:
     return type(value) is int and 0 < value <= _LARGEST_SIZE
 
 

@@ -210,7 +210,7 @@ def check_index(
     """
     try:
         _check_header(index, class_names)
-        blueprint = Blueprint.from_dict(index.get("graph"))
+        blueprint = Blueprint.from_dict(index.get("graph", {}))
         _check_entries(index, blueprint)
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}", path=path) from None

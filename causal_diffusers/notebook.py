@@ -9,7 +9,7 @@ import base64
 import html
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image as PILImage
@@ -17,13 +17,18 @@ from PIL import Image as PILImage
 from causal_diffusers.graphs import ADMG
 from causal_diffusers.graphs.draw import to_svg
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    Images = Sequence[PILImage.Image] | np.ndarray | Tensor
+
 __all__ = ["grid", "to_html"]
 
 SHOWN_IMAGES, SHOWN_ROWS, PIXELS = 16, 8, 64
 
 
 def to_html(
-    images: Mapping[str, Any],
+    images: Mapping[str, Images],
     values: Mapping[str, Sequence[Any]],
     *,
     query: str | None = None,
@@ -52,7 +57,7 @@ def to_html(
     return f"<div>{''.join(f'<div>{part}</div>' for part in parts)}</div>"
 
 
-def grid(images: Any, columns: int = 8) -> PILImage.Image:
+def grid(images: Images, columns: int = 8) -> PILImage.Image:
     """Lay images out in rows, enlarged without smoothing if they are small.
 
     Arguments:
@@ -77,7 +82,7 @@ def grid(images: Any, columns: int = 8) -> PILImage.Image:
     return sheet
 
 
-def _figure(name: str, images: Any) -> str:
+def _figure(name: str, images: Images) -> str:
     buffer = io.BytesIO()
     grid(images[:SHOWN_IMAGES]).save(buffer, format="PNG")
     data, name = base64.b64encode(buffer.getvalue()).decode(), html.escape(name)
@@ -100,8 +105,8 @@ def _row(tag: str, cells: Iterable[Any]) -> str:
     return f"<tr>{''.join(f'<{tag}>{html.escape(str(cell))}</{tag}>' for cell in cells)}</tr>"
 
 
-def _pictures(images: Any) -> list[PILImage.Image]:
-    if not hasattr(images, "shape"):
+def _pictures(images: Images) -> list[PILImage.Image]:
+    if isinstance(images, Sequence):
         return list(images)
     array = np.asarray(images)
     if not isinstance(images, np.ndarray):  # a tensor, channels first

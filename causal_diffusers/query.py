@@ -11,6 +11,7 @@ import dataclasses
 from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from torch import Tensor
 
 from causal_diffusers.errors import GraphError, NotIdentifiableError, ShapeError
@@ -155,7 +156,7 @@ class Query:
         return f"P({', '.join(self.outcomes)}{' | ' if conditions else ''}{conditions})"
 
 
-def encode(variable: Variable, value: Any, name: str, num_samples: int) -> Tensor:
+def encode(variable: Variable, value: object, name: str, num_samples: int) -> Tensor:
     """Encode the value of a variable: one for all samples, or one for each.
 
     Arguments:
@@ -194,17 +195,18 @@ def encode(variable: Variable, value: Any, name: str, num_samples: int) -> Tenso
     return encoded.expand(num_samples, *variable.shape)
 
 
-def _as_column(variable: Variable, value: Any) -> Any:
+def _as_column(variable: Variable, value: object) -> Iterable[Any]:
     """Wrap one value into a column; leave a sequence of values as it is."""
-    if isinstance(variable, Image) and hasattr(value, "shape"):
+    if isinstance(variable, Image) and isinstance(value, (Tensor, np.ndarray)):
         channels, *size = variable.shape
         one = {(channels, *size), (*size, channels), tuple(size)}
         return value[None] if tuple(value.shape) in one else value
-    is_one = isinstance(value, str) or not hasattr(value, "__len__") or _is_scalar(value)
-    return [value] if is_one else value
+    if isinstance(value, str) or not isinstance(value, Iterable) or _is_scalar(value):
+        return [value]
+    return value
 
 
-def _is_scalar(value: Any) -> bool:
+def _is_scalar(value: object) -> bool:
     """Tell a number that numpy or torch has wrapped."""
     return getattr(value, "shape", None) == () and hasattr(value, "item")
 

@@ -15,7 +15,7 @@ References:
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -303,7 +303,9 @@ class StructuralCausalModel:
             return torch.randn(units.num_samples, confounder.dim, generator=generator)
         return self.priors[name].sample(units.num_samples, generator=generator)
 
-    def _repeat(self, name: str, value: Any, num_samples: int) -> Tensor:
+    def _repeat(
+        self, name: str, value: Tensor | float | Sequence[float], num_samples: int
+    ) -> Tensor:
         shape = (num_samples, *self.variables[name].shape)
         value = torch.as_tensor(value)
         if tuple(value.shape) in {shape[1:], (1, *shape[1:])}:

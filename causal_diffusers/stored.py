@@ -15,7 +15,7 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from diffusers import DiffusionPipeline  # noqa: TID253 (what this file is about)
@@ -27,6 +27,9 @@ from causal_diffusers.graphs import ADMG
 from causal_diffusers.mechanisms import ConfounderPrior, DiffusionMechanism, Mechanism
 from causal_diffusers.scm import StructuralCausalModel
 from causal_diffusers.variables import Confounder, Variable
+
+if TYPE_CHECKING:
+    from huggingface_hub import CommitInfo
 
 __all__ = ["StoredPipeline"]
 
@@ -141,7 +144,7 @@ class StoredPipeline(DiffusionPipeline, abc.ABC):
         backbone_ids: Mapping[str, str] | None = None,
         variant: str | None = None,
         **hub_options: Any,
-    ) -> Any:
+    ) -> CommitInfo:
         """Upload the pipeline to the Hugging Face Hub.
 
         Arguments:
@@ -278,7 +281,7 @@ class StoredPipeline(DiffusionPipeline, abc.ABC):
         return {c.__name__ for c in cls.__mro__ if issubclass(c, StoredPipeline)}
 
     @classmethod
-    def _get_signature_keys(cls, obj: Any) -> tuple[list[str], list[str]]:
+    def _get_signature_keys(cls, obj: type | StoredPipeline) -> tuple[list[str], list[str]]:
         """Name the components of a pipeline; those of a class are not known."""
         names = () if isinstance(obj, type) else obj._blueprint.components
         return sorted(names), ["graph"]
@@ -360,7 +363,7 @@ def _check_known(blueprint: Blueprint, options: Mapping[str, Any]) -> None:
         )
 
 
-def _choose(dtype: Any, name: str) -> torch.dtype | None:
+def _choose(dtype: object, name: str) -> torch.dtype | None:
     """Find the precision of one component."""
     chosen = dtype.get(name, dtype.get("default")) if isinstance(dtype, Mapping) else dtype
     if chosen is not None and not isinstance(chosen, torch.dtype):
