@@ -103,10 +103,12 @@ def _metadata(bases: Mapping[str, DiffusionMechanism]) -> str:
 
 def _use(repo_id: str, graph: ADMG, variables: Mapping[str, Variable]) -> str:
     query = "num_samples=16"
-    for outcome, do, estimand in _effects(graph):
+    for do, effects in itertools.groupby(_effects(graph), key=lambda effect: effect[1]):
+        answerable = [outcome for outcome, _, estimand in effects if estimand is not None]
         variable = variables[do]
-        if estimand is not None and isinstance(variable, Categorical):
-            query = f'16, do={{"{do}": {variable.labels[-1]!r}}}, outcomes=["{outcome}"]'
+        if answerable and isinstance(variable, Categorical):
+            value, outcome = variable.labels[-1], answerable[-1]
+            query = f'16, do={{"{do}": {value!r}}}, outcomes=["{outcome}"]'
             break
     return f"""```python
 from causal_diffusers import CausalPipeline
