@@ -1,0 +1,95 @@
+"""One tiny instance of each concrete mechanism, in each kind of company it keeps.
+
+An entry makes a bound mechanism whose trainable tensors are moved away from where they
+start, so that a law which holds only for an adapter that does nothing is seen to fail.
+"""
+
+import copy
+import functools
+
+import torch
+
+from causal_diffusers.mechanisms import (
+    CategoricalMechanism,
+    ConfounderPrior,
+    DiffusionMechanism,
+    SamplingOptions,
+)
+from causal_diffusers.variables import Categorical, Confounder, Image
+from tiny import shake
+
+LETTERS, YES, PICTURE = Categorical("abc"), Categorical(["no", "yes"]), Image(1, 8, 8)
+PHOTO = Image(3, 5, 12)
+
+# Parents and confounders, by mechanism.
+SIGNATURES = {
+    "categorical, alone": ("categorical", {}, {}),
+    "categorical, of labels": ("categorical", {"X": LETTERS, "W": YES}, {}),
+    "categorical, of images": ("categorical", {"J": PHOTO, "I": PICTURE, "X": YES}, {}),
+    "categorical, confounded": (
+        "categorical",
+        {"X": LETTERS},
+        {"U": Confounder(dim=3), "K": Confounder(states=4)},
+    ),
+    "categorical, only confounded": ("categorical", {}, {"U": Confounder()}),
+    "diffusion, alone": ("diffusion", {}, {}),
+    "diffusion, of labels": ("diffusion", {"X": LETTERS, "W": YES}, {}),
+    "diffusion, of images": ("diffusion", {"J": PHOTO, "X": YES}, {}),
+}
+
+
+def make(name, base, *, shaken=True):
+    """Make one mechanism of the zoo on a tiny base."""
+    return copy.deepcopy(_make(name, base, shaken))
+
+
+@functools.cache
+def _make(name, base, shaken):
+    kind, parents, confounders = SIGNATURES[name]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        if kind == "categorical":
+            mechanism = CategoricalMechanism(width=8).bind(LETTERS, parents, confounders)
+        else:
+            mechanism = DiffusionMechanism.from_pretrained(base, rank=2)
+            mechanism.bind(PICTURE, parents, confounders)
+    if shaken:
+        shake([mechanism])
+    return mechanism.eval()
+
+
+def make_prior():
+    """Make the one component that is no mechanism."""
+    prior = ConfounderPrior(states=4)
+    shake([prior])
+    return prior
+
+
+def draw_inputs(mechanism, number, seed=0):
+    """Draw what a mechanism listens to: N values of each parent and confounder."""
+    generator = torch.Generator().manual_seed(seed)
+    parents = {n: draw_values(v, number, generator) for n, v in mechanism.parents.items()}
+    confounders = {
+        name: torch.randn(number, u.dim, generator=generator)
+        if u.states is None
+        else torch.randint(u.states, (number,), generator=generator)
+        for name, u in mechanism.confounders.items()
+    }
+    return parents, confounders
+
+
+def draw_values(variable, number, generator):
+    """Draw encoded values of a variable, spread evenly."""
+    if isinstance(variable, Categorical):
+        return torch.randint(len(variable.labels), (number,), generator=generator)
+    return 2 * torch.rand(number, *variable.shape, generator=generator) - 1
+
+
+def sample(mechanism, number=6, seed=0, inputs=None, **options):
+    """Sample a mechanism; the seed decides its exogenous noise."""
+    return mechanism.sample(
+        *(inputs or draw_inputs(mechanism, number)),
+        num_samples=number,
+        generator=torch.Generator().manual_seed(seed),
+        options=SamplingOptions(**{"num_inference_steps": 2, **options}),
+    )
