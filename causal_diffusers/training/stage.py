@@ -12,6 +12,7 @@ import contextlib
 import dataclasses
 import json
 import math
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -301,13 +302,14 @@ class _Loop:
                     parameter.copy_(self.average[name])
         self.accelerator.wait_for_everyone()  # nobody still reads the checkpoint
         if self.files is not None and self.accelerator.is_main_process:
-            self.files.finished.write(self.state)
+            self.files.finished.write(self.objective.trainable_state())
             self.files.checkpoint.remove()
         self.accelerator.wait_for_everyone()
 
 
 def _trainable(objective: Objective, label: str) -> dict[str, Tensor]:
-    state = objective.trainable_state()
+    """Give the parameters that move; those that the user froze do not."""
+    state = {name: p for name, p in objective.trainable_state().items() if p.requires_grad}
     if not state:
         raise ValueError(
             f"{label} has nothing to train: no parameter has `requires_grad`. Undo "
@@ -333,14 +335,17 @@ def _drawn_from(rows: Rows, columns: tuple[str, ...], batch_size: int | None) ->
 def _accelerator(config: TrainingConfig) -> Iterator[Accelerator]:
     """Give an accelerator of the config's own precision, and leave no trace of it.
 
-    accelerate keeps one precision for the whole process; a notebook has many trainers.
+    accelerate keeps one precision for the whole process; a notebook has many trainers. It
+    takes processes that torchrun started on CPUs for strangers, unless told about the CPU.
     """
+    on_cpus = "LOCAL_RANK" in os.environ and not torch.accelerator.is_available()
     shared = AcceleratorState._shared_state, GradientState._shared_state
     before = [dict(state) for state in shared]
     for state in shared:
         state.clear()
     try:
         yield Accelerator(
+            cpu=on_cpus,
             mixed_precision=config.mixed_precision,
             gradient_accumulation_steps=config.gradient_accumulation_steps,
         )
