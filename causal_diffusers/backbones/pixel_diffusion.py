@@ -60,7 +60,7 @@ class PixelDiffusion(nn.Module):
     @property
     def image(self) -> Image:
         """The images that the network makes."""
-        return Image(self.unet.config["in_channels"], *_size(self.unet.config))
+        return _image(self.unet.config)
 
     @property
     def prediction_type(self) -> str:
@@ -124,11 +124,13 @@ class PixelDiffusion(nn.Module):
         DDPMPipeline(unet=plain, scheduler=self.scheduler).save_pretrained(folder)
 
 
-def _size(config: Mapping[str, Any]) -> tuple[int, int]:
-    """Read the height and the width of the images from the config of a network."""
+def _image(config: Mapping[str, Any]) -> Image:
+    """Read what images a network makes from its config."""
     size = config["sample_size"]
+    if size is None:
+        raise ValueError("the config of the network lacks `sample_size`. Add the image size.")
     height, width = (size, size) if isinstance(size, int) else size
-    return height, width
+    return Image(config["in_channels"], height, width)
 
 
 def _check(unet: Mapping[str, Any], scheduler: Mapping[str, Any]) -> None:
@@ -144,7 +146,6 @@ def _check(unet: Mapping[str, Any], scheduler: Mapping[str, Any]) -> None:
             "should turn grey or RGB images into their like. Latents and learned variances are "
             "not supported."
         )
-    if unet["sample_size"] is None:
-        raise ValueError("the config of the network lacks `sample_size`. Add the image size.")
+    _image(unet)
     if scheduler["prediction_type"] not in ("epsilon", "sample", "v_prediction"):
         raise ValueError(f"the schedule predicts an unknown {scheduler['prediction_type']!r}.")
