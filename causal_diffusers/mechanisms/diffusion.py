@@ -253,7 +253,7 @@ class DiffusionMechanism(Mechanism):
         images are float32 whatever the precision of the network.
 
         Raises:
-            ValueError: If there are more steps than the model was trained with.
+            ValueError: If there are too many steps for the schedule of the model.
         """
         shape = (num_samples, *self.variable.shape)
         noise = randn_tensor(shape, generator=generator, device=self.device)
@@ -298,7 +298,7 @@ class DiffusionMechanism(Mechanism):
                 f"`num_inference_steps` is at most the {most} steps that the model was trained "
                 f"with: got {asked}."
             )
-        return asked or min(_DEFAULT_STEPS, most)
+        return asked or max(1, min(_DEFAULT_STEPS, most - 1))  # DPM-Solver needs one to spare
 
     def _set_gates(self, parents: Mapping[str, Tensor], batch: int, *, guided: bool) -> None:
         told = self._context(parents, torch.zeros(batch, dtype=torch.bool, device=self.device))

@@ -57,6 +57,9 @@ def denoise(
     Returns:
         The images, in the shape of `x`.
 
+    Raises:
+        ValueError: If the sampler has not as many different time steps.
+
     Example:
         >>> options = dict(steps=2, guidance_scale=1, generator=None, done=iter([]))
         >>> x = denoise(DDIMScheduler(), lambda x, t: 0 * x, torch.zeros(1, 1, 2, 2), **options)
@@ -64,6 +67,11 @@ def denoise(
         [0.0]
     """
     sampler.set_timesteps(steps, device=x.device)
+    if len(sampler.timesteps.unique()) < steps:  # some samplers go astray instead
+        raise ValueError(
+            f"`num_inference_steps` is too large for {type(sampler).__name__}: got {steps}, and "
+            f"the model was trained with {sampler.config['num_train_timesteps']}. Take fewer."
+        )
     guided = guidance_scale != 1
     extra = {"generator": generator} if _is_stochastic(sampler.step) else {}
     x = x * sampler.init_noise_sigma
