@@ -46,3 +46,9 @@ def test_confounders_stand_side_by_side_in_the_order_of_their_names():
 def test_a_state_that_does_not_exist_is_refused():
     with pytest.raises(RuntimeError, match="smaller than num_classes"):
         confounder_features({"K": Confounder(states=3)}, {"K": torch.tensor([3])})
+
+
+def test_everything_comes_in_the_precision_of_the_encoder():
+    encoder = ParentEncoder({"X": Categorical("ab"), "I": Image(1, 8, 8)}).to(torch.bfloat16)
+    for label in (torch.tensor([1]), torch.tensor([[0.25, 0.75]], dtype=torch.float64)):
+        assert encoder({"X": label, "I": torch.zeros(1, 1, 8, 8)}, 1).dtype == torch.bfloat16
