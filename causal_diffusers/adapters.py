@@ -61,6 +61,7 @@ class GatedLoRA(nn.Module):
         ValueError: If no layer of the network has one of these names.
 
     Example:
+        >>> import torch
         >>> network = nn.Sequential(nn.Linear(3, 3))
         >>> x = torch.randn(2, 3, generator=torch.Generator().manual_seed(0))
         >>> before = network(x)
