@@ -113,9 +113,9 @@ def legibility(pipe: CausalPipeline, system: FrontDoorDigits, steps: int) -> dic
     )
     images = out.images["I"]
     read = torch.as_tensor(reader.predict(images.flatten(1)))
-    real = system.images[seen]
+    real, digits = system.images[seen], system.digits[seen]
     spread = [
-        (images[asked == w].var(dim=0).sum() / real[system.digits[seen] == w].var(dim=0).sum()).item()
+        (images[asked == w].var(dim=0).sum() / real[digits == w].var(dim=0).sum()).item()
         for w in range(10)
     ]
     result = {

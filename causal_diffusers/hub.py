@@ -7,7 +7,6 @@ model_index.json                              the index, below
 README.md                                     the model card; never read back
 <component>/config.json                       how to build the component
 <component>/diffusion_pytorch_model.safetensors    what training moved, and nothing else
-<variable>/scheduler/scheduler_config.json    how a diffusion mechanism samples
 <variable>/backbone/...                       its frozen base, only if it was asked for
 ```
 

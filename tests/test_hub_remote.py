@@ -33,15 +33,7 @@ def round_trip(tmp_path_factory):
     return json.loads(done.stdout.splitlines()[-1]), repositories
 
 
-UNFETCHED = pytest.mark.xfail(
-    reason="DiffusionPipeline does not fetch <component>/scheduler/scheduler_config.json"
-)
-
-
-@pytest.mark.parametrize(
-    "loaded",
-    ["main", "pinned", "offline", "moved", "found", pytest.param("plain", marks=UNFETCHED)],
-)
+@pytest.mark.parametrize("loaded", ["main", "pinned", "offline", "moved", "found", "plain"])
 def test_what_is_pushed_can_be_pulled(round_trip, loaded):
     answers, _ = round_trip
     assert answers[loaded] == answers["here"]

@@ -3,16 +3,11 @@ r"""An image variable: a frozen pretrained denoiser, told by its parents what to
 The denoiser stays as it was downloaded. A gated LoRA (`causal_diffusers.adapters`) lets
 the parents choose the update of its weights, and training moves only that adapter. With
 probability `condition_dropout` the parents are hidden during training, so that sampling
-may sharpen the condition by classifier-free guidance,
-
-$$ \tilde\varepsilon = \varepsilon(x_t, \varnothing) + w \,
-   \big(\varepsilon(x_t, pa) - \varepsilon(x_t, \varnothing)\big) . $$
-
-The causal conditional $p(v \mid pa)$ is $w = 1$; a larger $w$ is another distribution.
+may sharpen the condition by classifier-free guidance (`samplers`). The causal conditional
+$p(v \mid pa)$ is a guidance scale of 1; more is another distribution.
 
 References:
     Classifier-free diffusion guidance (Ho & Salimans, 2022), Sec. 3.
-    Denoising diffusion implicit models (Song, Meng & Ermon, 2021), Sec. 4.
 """
 
 from __future__ import annotations
@@ -37,7 +32,7 @@ from causal_diffusers.backbones.reference import weights_of
 from causal_diffusers.errors import CheckpointError
 from causal_diffusers.mechanisms.base import Mechanism, SamplingOptions
 from causal_diffusers.mechanisms.encoders import ParentEncoder
-from causal_diffusers.mechanisms.samplers import check_sampler, denoise, load_sampler
+from causal_diffusers.mechanisms.samplers import denoise, describe_sampler, load_sampler
 from causal_diffusers.variables import Confounder, Variable
 
 if TYPE_CHECKING:
@@ -61,6 +56,9 @@ class DiffusionMechanism(Mechanism):
         alpha: Their scale.
         target_modules: The names of the layers that get one.
         condition_dropout: How often training hides the parents, in [0, 1).
+        sampler: How a saved mechanism samples, a diffusers scheduler in plain JSON. In
+            memory it is `scheduler`, at first a DPM-Solver with the schedule of the base,
+            to be replaced as in any diffusers pipeline.
         variable: The variable that is made, in plain JSON; set by `bind`.
         parents: Its parents, by name, in plain JSON; set by `bind`.
         confounders: Empty: see `bind`.
@@ -82,6 +80,7 @@ class DiffusionMechanism(Mechanism):
         alpha: float = 8.0,
         target_modules: Sequence[str] = (*ATTENTION, *CONVOLUTIONS),
         condition_dropout: float = 0.1,
+        sampler: dict | None = None,
         variable: dict | None = None,
         parents: dict | None = None,
         confounders: dict | None = None,
@@ -194,7 +193,7 @@ class DiffusionMechanism(Mechanism):
         variant: str | None = None,
         include_backbone: bool = False,
     ) -> None:
-        """Write the config, the adapter and the sampling schedule.
+        """Write the config, sampler included, and the adapter.
 
         Arguments:
             save_directory: The folder; it is created.
@@ -205,20 +204,15 @@ class DiffusionMechanism(Mechanism):
             ValueError: If there is no frozen model, or a sampler that cannot be loaded.
         """
         folder, frozen = Path(save_directory), self._frozen()
-        check_sampler(self.scheduler)
+        sampler = describe_sampler(self.scheduler)
         super().save_pretrained(folder, variant=variant)
-        self.scheduler.save_pretrained(folder / "scheduler")
+        config = {**read_json(folder / self.config_name), "sampler": sampler}
         if include_backbone:
             frozen.save_pretrained(folder / "backbone")
-            self._refer_to_copy(folder)
-
-    def _refer_to_copy(self, folder: Path) -> None:
-        """Write which weights the adapter goes with, should the copy differ from the origin."""
-        config = read_json(folder / self.config_name)
-        copied = sha256(weights_of(folder / "backbone"))
-        if copied != config["base"]["sha256"]:  # another precision, or older names of layers
-            config["base"] |= {"repo": None, "revision": None, "sha256": copied}
-            (folder / self.config_name).write_text(json.dumps(config, indent=2) + "\n")
+            copied = sha256(weights_of(folder / "backbone"))
+            if copied != config["base"]["sha256"]:  # another precision, or older layer names
+                config["base"] |= {"repo": None, "revision": None, "sha256": copied}
+        (folder / self.config_name).write_text(json.dumps(config, indent=2) + "\n")
 
     def predict(
         self, x_t: Tensor, t: Tensor, parents: Mapping[str, Tensor], hidden: Tensor
@@ -387,7 +381,9 @@ class DiffusionMechanism(Mechanism):
         check_shapes(planned.trainable_state(), shapes, folder)
         mechanism._attach(network)
         mechanism._build_if_bound()
-        mechanism.scheduler = load_sampler(folder / "scheduler" / "scheduler_config.json")
+        if mechanism.config["sampler"] is not None:
+            mechanism.scheduler = load_sampler(mechanism.config["sampler"], where)
+            mechanism.register_to_config(sampler=None)  # from now on it is `scheduler`
         return mechanism
 
 

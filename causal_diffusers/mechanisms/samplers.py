@@ -14,7 +14,8 @@ References:
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,10 @@ import torch
 from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler, SchedulerMixin
 from torch import Tensor
 
-from causal_diffusers.backbones.files import construct, read_json
+from causal_diffusers.backbones.files import construct
 from causal_diffusers.errors import CheckpointError
 
-__all__ = ["check_sampler", "denoise", "load_sampler"]
+__all__ = ["denoise", "describe_sampler", "load_sampler"]
 
 _KNOWN = {
     kind.__name__: kind for kind in (DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler)
@@ -86,45 +87,49 @@ def denoise(
     return x
 
 
-def check_sampler(sampler: object) -> None:
-    """Refuse to save a sampler that would not be loaded again.
+def describe_sampler(sampler: Any) -> dict[str, Any]:  # noqa: ANN401 (see `denoise`)
+    """Describe a sampler in plain JSON.
 
     Arguments:
         sampler: A diffusers scheduler.
+
+    Returns:
+        Its class and its config.
 
     Raises:
         ValueError: If it is none of those that a saved mechanism may name.
 
     Example:
-        >>> check_sampler(DDIMScheduler())
+        >>> describe_sampler(DDIMScheduler())["_class_name"]
+        'DDIMScheduler'
     """
     if type(sampler).__name__ not in _KNOWN:
         raise ValueError(
             f"`scheduler` is saved as one of {sorted(_KNOWN)}: got {type(sampler).__name__}. Set "
             "one of these before saving."
         )
+    return json.loads(sampler.to_json_string())
 
 
-def load_sampler(path: Path) -> SchedulerMixin:
-    """Read the sampler of a saved mechanism.
+def load_sampler(config: Mapping[str, Any], path: Path) -> SchedulerMixin:
+    """Rebuild the sampler of a saved mechanism.
 
     Arguments:
-        path: Its `scheduler_config.json`.
+        config: What `describe_sampler` gave, or whatever stands in its place.
+        path: The file that it stands in.
 
     Returns:
         The sampler.
 
     Raises:
-        CheckpointError: If the file is missing or damaged, or names another class.
+        CheckpointError: If it describes no sampler, or one of another class.
 
     Example:
-        >>> load_sampler(Path("no/such/scheduler_config.json"))
-        Traceback (most recent call last):
-        ...
-        causal_diffusers.errors.CheckpointError: ...
+        >>> sampler = load_sampler(describe_sampler(DDPMScheduler(7)), Path("config.json"))
+        >>> sampler.config["num_train_timesteps"]
+        7
     """
-    config = read_json(path)
-    name = str(config.get("_class_name"))
+    name = str(config.get("_class_name")) if isinstance(config, Mapping) else repr(config)
     if name not in _KNOWN:
         raise CheckpointError(
             f"{path}: the sampler is one of {sorted(_KNOWN)}: got {name!r}.", path=path

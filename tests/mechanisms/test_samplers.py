@@ -1,6 +1,7 @@
 """With a denoiser that knows the image, every sampler arrives at the image."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,12 +14,13 @@ from diffusers import (
 )
 
 from causal_diffusers.errors import CheckpointError
-from causal_diffusers.mechanisms.samplers import check_sampler, denoise, load_sampler
+from causal_diffusers.mechanisms.samplers import denoise, describe_sampler, load_sampler
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 IMAGE = torch.linspace(-0.9, 0.9, 32).reshape(2, 1, 4, 4)
 PREDICTIONS = ["epsilon", "sample", "v_prediction"]
+WHERE = Path("config.json")
 KINDS = [DDIMScheduler, DPMSolverMultistepScheduler, DDPMScheduler]
 
 
@@ -109,20 +111,25 @@ def test_a_stochastic_sampler_draws_from_the_generator():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_sampler_survives_its_file(kind, tmp_path):
-    kind(num_train_timesteps=33, prediction_type="sample").save_pretrained(tmp_path)
-    again = load_sampler(tmp_path / "scheduler_config.json")
+def test_a_sampler_survives_its_description(kind):
+    sampler = kind(num_train_timesteps=33, prediction_type="sample")
+    again = load_sampler(json.loads(json.dumps(describe_sampler(sampler))), WHERE)
     assert type(again) is kind
-    assert again.config["num_train_timesteps"] == 33
-    assert again.config["prediction_type"] == "sample"
+    assert describe_sampler(again) == describe_sampler(sampler)
 
 
-def test_a_sampler_that_would_not_be_loaded_is_not_saved(tmp_path):
+def test_a_sampler_that_would_not_be_loaded_is_not_saved():
     with pytest.raises(ValueError, match=r"is saved as one of .*: got EulerDiscreteScheduler"):
-        check_sampler(EulerDiscreteScheduler())
-    EulerDiscreteScheduler().save_pretrained(tmp_path)
+        describe_sampler(EulerDiscreteScheduler())
+    foreign = json.loads(EulerDiscreteScheduler().to_json_string())
     with pytest.raises(CheckpointError, match="got 'EulerDiscreteScheduler'"):
-        load_sampler(tmp_path / "scheduler_config.json")
+        load_sampler(foreign, WHERE)
+
+
+@pytest.mark.parametrize("config", [[], "DDIMScheduler", 3, {}], ids=str)
+def test_what_is_no_description_is_refused(config):
+    with pytest.raises(CheckpointError, match="the sampler is one of"):
+        load_sampler(config, WHERE)
 
 
 @pytest.mark.parametrize(
@@ -137,9 +144,6 @@ def test_a_sampler_that_would_not_be_loaded_is_not_saved(tmp_path):
     ],
     ids=str,
 )
-def test_a_hostile_file_is_refused(tmp_path, changes):
-    DDPMScheduler().save_pretrained(tmp_path)
-    path = tmp_path / "scheduler_config.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+def test_a_hostile_description_is_refused(changes):
     with pytest.raises(CheckpointError):
-        load_sampler(path)
+        load_sampler({**describe_sampler(DDPMScheduler()), **changes}, WHERE)
