@@ -29,6 +29,7 @@ References:
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import cast
 
 from causal_diffusers.errors import NotIdentifiableError
 from causal_diffusers.graphs.admg import ADMG
@@ -89,7 +90,8 @@ def identify(
     try:
         expression = _express(_sort(G), Names(Y), Names(X), Names(Z))
     except NotIdentifiableError as error:
-        hedge = cut_hedge(G, *error.hedge, do=Names(X))
+        forest, subforest = cast("tuple[Names, Names]", error.hedge)  # whole, not yet cut
+        hedge = cut_hedge(G, forest, subforest, do=Names(X))
         raise _refusal(G, Y, X, Z, hedge) from None
     return Estimand(G, Y, X, Z, expression)
 
