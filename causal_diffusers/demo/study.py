@@ -56,11 +56,11 @@ class Study:
     is_smoke: bool = False
     rows: int = 100_000
     steps: Mapping[str, int] = dataclasses.field(
-        default_factory=lambda: {"W": 400, "I": 600, "A": 1500}
+        default_factory=lambda: {"W": 400, "I": 500, "A": 1500}
     )
     rank: int = 8
-    samples: int = 500
-    inference_steps: int = 10
+    samples: int = 400
+    inference_steps: int = 8
     seed: int = 0
 
     @classmethod
