@@ -106,12 +106,7 @@ def _plan(options: argparse.Namespace) -> None:
         print(_load(options.source).plan())
         return
     for number, stage in enumerate(HGraph(read_graph(options.source)).plan(), start=1):
-        given = f" given {_names(stage.parents)}" if stage.parents else ""
-        frozen = f", {_names(stage.frozen)} frozen" if stage.frozen else ""
-        print(
-            f"stage {number}: {_names(stage.variables)}; "
-            f"matched on {_names(stage.joint)}{given}{frozen}"
-        )
+        print(f"stage {number}: {_names(stage.variables)}; {stage}")
 
 
 def _train(options: argparse.Namespace) -> None:

@@ -159,6 +159,8 @@ class Stage:
         >>> stage = Stage(frozenset("DA"), frozenset("DIA"), frozenset())
         >>> sorted(stage.frozen)
         ['I']
+        >>> print(stage)
+        matched on {A, D, I}, {I} frozen
     """
 
     variables: frozenset[str]
@@ -169,6 +171,12 @@ class Stage:
     def frozen(self) -> frozenset[str]:
         r"""$S(H) \setminus H$, sampled from what earlier stages have trained."""
         return self.joint - self.variables
+
+    def __str__(self) -> str:
+        """Say what the stage looks at."""
+        given = f" given {_braces(self.parents)}" if self.parents else ""
+        frozen = f", {_braces(self.frozen)} frozen" if self.frozen else ""
+        return f"matched on {_braces(self.joint)}{given}{frozen}"
 
 
 @final
@@ -311,3 +319,7 @@ def _union(masks: Iterable[int]) -> int:
     for mask in masks:
         union |= mask
     return union
+
+
+def _braces(names: frozenset[str]) -> str:
+    return f"{{{', '.join(sorted(names))}}}"
