@@ -154,9 +154,11 @@ class _Loop:
     def run(self) -> None:
         self._restore()
         self.objective.train()
+        self.model.zero_grad()  # what others left would be added to the first step
         try:
             self._descend()
         finally:
+            self.model.zero_grad()
             self.objective.eval()
         self._finish()
 

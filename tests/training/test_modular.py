@@ -301,6 +301,25 @@ def test_interrupted_in_a_notebook_and_trained_again(base, whole, tmp_path, monk
     assert same(weights(pipe), whole)
 
 
+def test_interrupted_between_a_gradient_and_its_step(base, whole, tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    pipe = make_tiny_pipeline(base, seed=0)
+    clip = stage_module._Loop._clip_gradient
+
+    def clip_and_stop(loop):
+        clip(loop)
+        if loop.label == "{I}" and loop.step == 1:
+            raise KeyboardInterrupt
+
+    trainer = ModularTrainer(pipe, rows(), tmp_path, CONFIG)
+    with monkeypatch.context() as patch:
+        patch.setattr(stage_module._Loop, "_clip_gradient", clip_and_stop)
+        with pytest.raises(KeyboardInterrupt):
+            trainer.train()
+    trainer.train()
+    assert same(weights(pipe), whole)
+
+
 def test_components_return_to_their_devices_and_to_eval(base, monkeypatch):
     pipe = make_tiny_pipeline(base)
     moved = []

@@ -89,6 +89,32 @@ def test_a_run_that_broke_ends_in_the_same_weights(make, step, error, rows, tmp_
     assert not (tmp_path / "checkpoint.safetensors").exists()
 
 
+@pytest.mark.parametrize("parts", [1, 2])
+@pytest.mark.parametrize("make", [discrete, seeing])
+def test_gradients_that_others_left_change_nothing(make, parts, rows):
+    config = TrainingConfig(steps=3, gradient_accumulation_steps=parts)
+    objective = make()
+    for p in objective.parameters():
+        p.grad = torch.full_like(p, 7.0)
+    train_stage(objective, rows, config, label="{X, Y}")
+    assert same(weights(objective), train(make, rows, config))
+
+
+@pytest.mark.parametrize("error", [FloatingPointError, KeyboardInterrupt])
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_step_that_broke_leaves_no_gradient(parts, error, rows, monkeypatch):
+    def clip_and_stop(loop):
+        assert any(p.grad is not None for p in loop.state.values())
+        raise error
+
+    monkeypatch.setattr(stage_module._Loop, "_clip_gradient", clip_and_stop)
+    objective = seeing()
+    with pytest.raises(error):
+        config = TrainingConfig(steps=3, gradient_accumulation_steps=parts)
+        train_stage(objective, rows, config, label="{Y}")
+    assert all(p.grad is None for p in objective.parameters())
+
+
 @pytest.mark.parametrize("make", [discrete, seeing])
 def test_keeping_files_changes_nothing(make, rows, tmp_path):
     assert same(train(make, rows, folder=tmp_path), train(make, rows))
