@@ -8,6 +8,7 @@ r"""How mechanisms learn: a plan, an objective for each district, one loop.
 | `objective` | the interface of what is minimised | |
 | `likelihood` | $-\log Q[D]$ | Tian & Pearl, 2002 |
 | `denoising` | the v-weighted denoising loss | Ho, Jain & Abbeel, 2020 |
+| `batches` | what a step sees: counts of all rows, or some rows | |
 | `stage` | the loop, on accelerate | |
 | `checkpoint` | what the loop keeps on disk, safe from a kill | |
 | `log` | the JSON lines that it writes | |

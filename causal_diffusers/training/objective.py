@@ -39,6 +39,11 @@ class Objective(nn.Module, abc.ABC):
         self.columns = columns
 
     @property
+    def most_rows(self) -> int | None:
+        """The most distinct rows that a step should hold at once; None for no limit."""
+        return None
+
+    @property
     @abc.abstractmethod
     def defaults(self) -> Descent:
         """How this objective is best brought to its minimum."""

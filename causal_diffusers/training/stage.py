@@ -14,7 +14,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -24,6 +24,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from causal_diffusers.seeding import draw_seed, spawn
+from causal_diffusers.training.batches import drawn_from
 from causal_diffusers.training.checkpoint import StageFiles, damaged
 from causal_diffusers.training.config import TrainingConfig
 from causal_diffusers.training.data import Rows
@@ -35,8 +36,6 @@ __all__ = ["check_precision", "main_process_first", "train_stage"]
 
 _WARM_UP, _LOG_LINES, _LARGEST_GRADIENT = 20, 100, 1.0
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # of Adam, for each parameter
-
-Draw = Callable[[torch.Generator], tuple[dict[str, Tensor], Tensor, Tensor | None]]
 
 
 def train_stage(
@@ -148,7 +147,8 @@ class _Loop:
         adam = torch.optim.AdamW(self.state.values(), lr=rate, weight_decay=decay)
         self.model, self.adam = accelerator.prepare(objective, adam)
         self.average = {n: p.detach().clone() for n, p in self.state.items()}
-        self.draw = _drawn_from(rows, objective.columns, self.descent.batch_size)
+        size, device = self.descent.batch_size, accelerator.device
+        self.draw, self.drawn = drawn_from(rows, objective, size, device)
         self.step = 0
 
     def run(self) -> None:
@@ -167,7 +167,8 @@ class _Loop:
         is_main, steps = self.accelerator.is_main_process, self.descent.steps
         logged = self.files.log.trim(self.step) if self.files and is_main else 0.0
         started = time.perf_counter() - logged
-        with tqdm(total=steps, initial=self.step, desc=self.label, disable=not is_main) as bar:
+        name = f"{self.label}, {self.drawn}"
+        with tqdm(total=steps, initial=self.step, desc=name, disable=not is_main) as bar:
             while self.step < steps:
                 loss = self._advance()
                 bar.update()
@@ -198,12 +199,11 @@ class _Loop:
 
     def _batches(self) -> Iterator[_Batch]:
         """Give the batches of this step, each with a seed of its own."""
-        device, rank = self.accelerator.device, self.accelerator.process_index
+        rank = self.accelerator.process_index
         for part in range(self.config.gradient_accumulation_steps):
             generator = spawn(self.config.seed, self.label, self.step, rank, part)
             values, weights, numbers = self.draw(generator)
-            values = {name: value.to(device) for name, value in values.items()}
-            yield _Batch(values, weights.to(device), draw_seed(generator) % 2**31, numbers)
+            yield _Batch(values, weights, draw_seed(generator) % 2**31, numbers)
 
     def _set_learning_rate(self) -> None:
         progress = self.step / self.descent.steps
@@ -318,19 +318,6 @@ def _trainable(objective: Objective, label: str) -> dict[str, Tensor]:
             "`requires_grad_(False)` on its mechanisms."
         )
     return state
-
-
-def _drawn_from(rows: Rows, columns: tuple[str, ...], batch_size: int | None) -> Draw:
-    """Say how a batch is drawn: values, weights, and the numbers of the rows."""
-    if batch_size is None:
-        values, counts = rows.counts(columns)
-        return lambda _: (values, counts, None)
-
-    def draw(generator: torch.Generator) -> tuple[dict[str, Tensor], Tensor, Tensor | None]:
-        numbers = torch.randint(len(rows), (batch_size,), generator=generator)
-        return rows.batch(numbers, columns), torch.ones(batch_size), numbers
-
-    return draw
 
 
 @contextlib.contextmanager

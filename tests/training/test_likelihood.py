@@ -164,6 +164,29 @@ def test_discrete_districts_are_collapsed_and_others_are_not():
     assert LikelihoodObjective({"Y": sees}, {}, {}).defaults.batch_size == 512
 
 
+@pytest.mark.parametrize(
+    ("u", "v", "draws", "size"),
+    [
+        (Confounder(), Confounder(dim=1), 1000, 1000),
+        (Confounder(states=3), Confounder(), 100, 300),
+        (Confounder(states=30), Confounder(states=40), 100, 1200),
+    ],
+)
+def test_a_step_holds_as_many_rows_as_its_probabilities_allow(u, v, draws, size):
+    """X, Y and W each have one for every row and every value of the confounders."""
+    most = District(u, v, draws=draws).objective.most_rows
+    assert most == max(64, 2**17 // (3 * size))
+    assert most * 3 * size <= max(2**17, 64 * 3 * size)
+
+
+def test_usual_discrete_districts_are_never_cut():
+    f = CategoricalMechanism().bind(THREE, {"X": THREE}, {})
+    assert LikelihoodObjective({"Y": f}, {}, {}).most_rows == 2**17
+    u = {"U": Confounder()}
+    pair = {name: CategoricalMechanism().bind(THREE, {"Z": THREE}, u) for name in "XY"}
+    assert LikelihoodObjective(pair, u, {}).most_rows >= 3**5
+
+
 def test_a_mechanism_without_a_likelihood_is_refused():
     label = CategoricalMechanism().bind(TWO, {}, {})
     with pytest.raises(TypeError, match=r'district {A, I} .*DiffusionMechanism for "I"'):

@@ -108,11 +108,16 @@ def test_a_step_that_broke_leaves_no_gradient(parts, error, rows, monkeypatch):
         raise error
 
     monkeypatch.setattr(stage_module._Loop, "_clip_gradient", clip_and_stop)
-    objective = seeing()
+    objective, config = seeing(), TrainingConfig(steps=3, gradient_accumulation_steps=parts)
     with pytest.raises(error):
-        config = TrainingConfig(steps=3, gradient_accumulation_steps=parts)
         train_stage(objective, rows, config, label="{Y}")
     assert all(p.grad is None for p in objective.parameters())
+
+
+def test_batches_in_place_of_counts_are_resumed_exactly(rows, tmp_path, monkeypatch):
+    monkeypatch.setattr(LikelihoodObjective, "most_rows", 3)  # of four distinct rows
+    interrupted(discrete, rows, tmp_path, 4)
+    assert same(train(discrete, rows, folder=tmp_path, seed=9), train(discrete, rows))
 
 
 @pytest.mark.parametrize("make", [discrete, seeing])
@@ -223,19 +228,19 @@ def gradients(rows, numbers, *, parts, monkeypatch):
     batches = iter(numbers.chunk(parts))
     found = []
 
-    def drawn_from(rows, columns, batch_size):
+    def drawn_from(rows, objective, size, _):
         def draw(_):
             chosen = next(batches)
-            assert len(chosen) == batch_size
-            return rows.batch(chosen, columns), torch.ones(len(chosen)), chosen
+            assert len(chosen) == size
+            return rows.batch(chosen, objective.columns), torch.ones(len(chosen)), chosen
 
-        return draw
+        return draw, "chosen rows"
 
     def spy(loop):
         found.append({name: p.grad.clone() for name, p in loop.state.items()})
 
     with monkeypatch.context() as patch:
-        patch.setattr(stage_module, "_drawn_from", drawn_from)
+        patch.setattr(stage_module, "drawn_from", drawn_from)
         patch.setattr(stage_module._Loop, "_clip_gradient", spy)
         size = len(numbers) // parts
         config = TrainingConfig(steps=1, batch_size=size, gradient_accumulation_steps=parts)
