@@ -1,8 +1,9 @@
 """Rows to train on: columns of labels and images, checked once, encoded once.
 
 A data set is a mapping of columns, a pandas frame or a `datasets.Dataset`. Labels and
-images in arrays are encoded at once; images given as files, or decoded on demand, are
-read when they are used.
+images in arrays are encoded at once. Images given as files, or decoded on demand, are
+read when they are used; of these, what can be seen early is that every file is there, and
+that a spread sample can be read.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ __all__ = ["Columns", "Rows"]
 
 Column = Tensor | np.ndarray | Sequence[Any]
 
-_SAMPLED = 256  # images read to know a lazy column again
+_SAMPLED = 256  # images read to check a lazy column, and to know it again
 
 
 class Columns(Protocol):
@@ -42,14 +43,18 @@ class Columns(Protocol):
 class Rows:
     """The encoded columns of a data set.
 
+    Of images that are files, or decoded on demand, only 256 are read at once, evenly
+    spread. One of the others that cannot be read is refused when a batch meets it.
+
     Arguments:
         dataset: A mapping of columns, a pandas frame or a `datasets.Dataset`.
         variables: The variables to read, by name.
 
     Raises:
         KeyError: If a variable has no column.
-        ValueError: If columns differ in length, are empty, or hold a value that their
-            variable cannot take, NaN included; variable and row are named.
+        ValueError: If columns differ in length, are empty, name a file that does not
+            exist, or hold a value that their variable cannot take, NaN included; variable
+            and row are named.
 
     Example:
         >>> from causal_diffusers.variables import Categorical
@@ -70,6 +75,7 @@ class Rows:
         self._size = next(iter(sizes.values()))
         self._columns = {name: self._prepare(name, column) for name, column in columns.items()}
         self._digests: dict[str, str] = {}
+        self._try_lazy_columns()
 
     def __len__(self) -> int:
         return self._size
@@ -123,7 +129,7 @@ class Rows:
         """Hash the content of some columns, to know the data again after a restart.
 
         Of images that are read when they are used, the hash sees the names of the files
-        and the pixels of 256 of them, evenly spread.
+        and the pixels of 256 of them, evenly spread, as they were at first.
 
         Arguments:
             names: The columns.
@@ -146,8 +152,7 @@ class Rows:
             if not isinstance(column, Tensor):
                 files = [Path(v).name for v in column if isinstance(v, (str, os.PathLike))]
                 digest.update("\n".join([str(len(column)), *files]).encode())
-                spread = range(0, len(column), math.ceil(len(column) / _SAMPLED))
-                column = self._values(name, torch.tensor(spread))
+                column = self._values(name, _spread(len(column)))
             digest.update(np.ascontiguousarray(column.numpy()).data)
             self._digests[name] = digest.hexdigest()
         return self._digests[name]
@@ -158,12 +163,38 @@ class Rows:
             return column
         return _encode(variable, name, column, range(len(column))).detach().cpu()
 
+    def _try_lazy_columns(self) -> None:
+        """Read a sample of what is read later, and look whether the files are there."""
+        for name, column in self._columns.items():
+            if not isinstance(column, Tensor):
+                _check_files(self.variables[name], name, column)
+                self._digest(name)  # reads the sample, and is needed anyway
+
     def _values(self, name: str, index: Tensor) -> Tensor:
         column = self._columns[name]
         if isinstance(column, Tensor):
             return column[index]
         rows = index.tolist()
         return _encode(self.variables[name], name, [column[row] for row in rows], rows)
+
+
+def _spread(size: int) -> Tensor:
+    """Give the numbers of evenly spread rows."""
+    return torch.arange(0, size, math.ceil(size / _SAMPLED))
+
+
+def _check_files(variable: Variable, name: str, column: Sequence[Any]) -> None:
+    """Refuse a path to nothing, and what is no image, in a column of paths."""
+    if not isinstance(column[0], (str, os.PathLike)):
+        return
+    for row, path in enumerate(column):
+        if not isinstance(path, (str, os.PathLike)):
+            _try(variable, name, path, row)
+        elif not Path(path).is_file():
+            raise ValueError(
+                f'"{name}" names a file that does not exist in row {row}: got {str(path)!r}. '
+                "Relative paths start in the working directory; drop the row, or correct it."
+            )
 
 
 def _column(dataset: Columns, name: str) -> Column:

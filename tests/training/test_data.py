@@ -126,19 +126,46 @@ def test_files_are_read_when_they_are_used(tmp_path):
         rows.batch(torch.tensor([4, 3]))
 
 
-def test_a_file_of_another_size_is_named(tmp_path):
+def test_a_file_of_another_size_is_refused_at_once(tmp_path):
     paths = files(tmp_path)
     PILImage.new("L", (3, 3)).save(paths[2])
-    rows = Rows({"I": paths}, {"I": SMALL})
     with pytest.raises(ValueError, match=r'"I" .*row 2'):
-        rows.batch(torch.tensor([1, 2, 4]))
+        Rows({"I": paths}, {"I": SMALL})
 
 
-def test_a_file_that_is_no_image_is_named(tmp_path):
+def test_a_file_that_is_no_image_is_refused_at_once(tmp_path):
     paths = files(tmp_path)
     paths[1].write_text("not an image")
-    with pytest.raises(ValueError, match=r'"I" .*row 1'):
-        Rows({"I": paths}, {"I": SMALL}).batch(torch.tensor([1]))
+    with pytest.raises(ValueError, match=r'"I" cannot be read in row 1'):
+        Rows({"I": paths}, {"I": SMALL})
+
+
+def test_a_sample_of_many_files_is_read_at_once_and_the_others_when_used(tmp_path):
+    paths = files(tmp_path) * 100
+    odd = tmp_path / "odd.png"
+    odd.write_text("not an image")
+    rows = Rows({"I": [*paths[:7], odd, *paths[8:]]}, {"I": SMALL})  # every second is read
+    with pytest.raises(ValueError, match=r'"I" cannot be read in row 7'):
+        rows.batch(torch.tensor([7]))
+    with pytest.raises(ValueError, match=r'"I" cannot be read in row 8'):
+        Rows({"I": [*paths[:8], odd, *paths[9:]]}, {"I": SMALL})
+
+
+@pytest.mark.parametrize("kind", [str, lambda path: path])
+@pytest.mark.parametrize("row", [0, 7, 499])
+def test_every_file_is_looked_for_at_once(kind, row, tmp_path):
+    paths = [kind(path) for path in files(tmp_path) * 100]
+    paths[row] = kind(tmp_path / "nowhere.png")
+    message = rf'"I" names a file that does not exist in row {row}: got .*nowhere\.png'
+    with pytest.raises(ValueError, match=message):
+        Rows({"I": paths}, {"I": SMALL})
+
+
+@pytest.mark.parametrize("nothing", [None, float("nan")])
+def test_a_row_without_a_file_is_refused_at_once(nothing, tmp_path):
+    paths = files(tmp_path) * 100
+    with pytest.raises(ValueError, match=r'"I" .*in row 7'):
+        Rows({"I": [*paths[:7], nothing, *paths[8:]]}, {"I": SMALL})
 
 
 @pytest.mark.parametrize(
@@ -231,11 +258,11 @@ def test_a_fingerprint_sees_changed_files(tmp_path):
 
 def test_a_fingerprint_of_many_files_reads_few(tmp_path, monkeypatch):
     path, read = files(tmp_path, 1)[0], []
-    rows = Rows({"I": [path] * 1000}, {"I": SMALL})
     encode = Image.encode
     monkeypatch.setattr(
         Image, "encode", lambda s, c, **k: read.append(len(c)) or encode(s, c, **k)
     )
+    rows = Rows({"I": [path] * 1000}, {"I": SMALL})
     rows.fingerprint("I")
     rows.fingerprint("I")
     assert 0 < sum(read) <= 256
