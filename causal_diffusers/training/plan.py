@@ -37,6 +37,26 @@ class PlannedStage:
     stage: Stage
     districts: tuple[tuple[tuple[str, ...], str], ...]
 
+    @property
+    def variables(self) -> frozenset[str]:
+        """$H$, whose mechanisms are trained."""
+        return self.stage.variables
+
+    @property
+    def joint(self) -> frozenset[str]:
+        """$S(H)$, the variables whose distribution is matched."""
+        return self.stage.joint
+
+    @property
+    def parents(self) -> frozenset[str]:
+        r"""$pa(S) \setminus S$, clamped to the values of the rows."""
+        return self.stage.parents
+
+    @property
+    def frozen(self) -> frozenset[str]:
+        r"""$S(H) \setminus H$, what earlier stages have trained."""
+        return self.stage.frozen
+
     def __str__(self) -> str:
         trained = "; ".join(f"{_set(names)} by {objective}" for names, objective in self.districts)
         given = f" given {_set(self.stage.parents)}" if self.stage.parents else ""
@@ -101,6 +121,9 @@ class TrainingPlan:
 
     def __len__(self) -> int:
         return len(self.stages)
+
+    def __getitem__(self, index: int) -> PlannedStage:
+        return self.stages[index]
 
     def __str__(self) -> str:
         return "\n".join(f"stage {i}: {stage}" for i, stage in enumerate(self.stages, start=1))

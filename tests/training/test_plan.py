@@ -52,6 +52,15 @@ def test_it_is_a_sequence():
     stages = plan("X -> Y -> Z")
     assert len(stages) == len(list(stages)) == 3
     assert str(stages).count("\n") == 2
+    assert [stages[0], stages[1], stages[-1]] == list(stages)
+
+
+def test_a_planned_stage_has_what_its_stage_has():
+    for planned in plan("D -> W -> I -> A; D <-> A"):
+        assert planned.variables == {v for names, _ in planned.districts for v in names}
+        for name in ("variables", "joint", "parents", "frozen"):
+            assert getattr(planned, name) == getattr(planned.stage, name)
+    assert planned.frozen == {"W", "I"}
 
 
 def test_a_label_is_matched_by_likelihood():
