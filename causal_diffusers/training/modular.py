@@ -50,6 +50,7 @@ class ModularTrainer:
 
     Raises:
         KeyError: If a variable has no column, or an override names no variable.
+        TypeError: If a config is not a `TrainingConfig`.
         ValueError: If a column holds a value that its variable cannot take, NaN
             included (variable and row are named); if a component of the pipeline is
             missing or not in float32; if two overrides disagree about one district; if
@@ -72,7 +73,8 @@ class ModularTrainer:
         config: TrainingConfig = TrainingConfig(),  # noqa: B008 (frozen)
         overrides: Mapping[str, TrainingConfig] | None = None,
     ) -> None:
-        self.pipe, self.config, self.overrides = pipe, config, dict(overrides or {})
+        self.pipe, self.config = pipe, _checked("config", config)
+        self.overrides = _checked_overrides(overrides)
         self.components = {name: _trainable(name, c) for name, c in pipe.components.items()}
         self._check_overrides()
         self.rows = Rows(dataset, pipe.variables)
@@ -179,6 +181,29 @@ class ModularTrainer:
             if not start.exists():
                 start.write(weights)
         start.restore(weights)
+
+
+def _checked(argument: str, config: object) -> TrainingConfig:
+    """Refuse what only looks like a config."""
+    if isinstance(config, TrainingConfig):
+        return config
+    given = config if isinstance(config, Mapping) else {}
+    fields = ", ".join(f"{key}={value!r}" for key, value in given.items())
+    raise TypeError(
+        f"`{argument}` is a `TrainingConfig`: got {config!r}. Write "
+        f"`TrainingConfig({fields or 'steps=100'})`."
+    )
+
+
+def _checked_overrides(overrides: object) -> dict[str, TrainingConfig]:
+    """Refuse overrides that are not one config for each of some variables."""
+    if not isinstance(overrides, Mapping | None):
+        raise TypeError(
+            "`overrides` is a `TrainingConfig` by variable: got "
+            f"{type(overrides).__name__}. Write "
+            '`{"X": TrainingConfig(steps=100)}`; for all of them, use `config`.'
+        )
+    return {name: _checked(f'overrides["{name}"]', c) for name, c in (overrides or {}).items()}
 
 
 def _trainable(name: str, component: Component | None) -> Component:

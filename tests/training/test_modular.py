@@ -187,6 +187,21 @@ def test_unknown_overrides_are_named():
         ModularTrainer(pipe, data, overrides={"Z": TrainingConfig()})
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"config": {"steps": 5}}, r"`config` is .*got {'steps': 5}.*`TrainingConfig\(steps=5\)`"),
+        ({"config": None}, r"`config` is a `TrainingConfig`: got None"),
+        ({"config": {}}, r"`config` is .*got {}. Write `TrainingConfig\(steps=100\)`"),
+        ({"overrides": {"Y": {"steps": 5}}}, r'`overrides\["Y"\]` is .*got {\'steps\': 5}'),
+        ({"overrides": TrainingConfig()}, r"`overrides` is a .* by variable: got TrainingConfig"),
+    ],
+)
+def test_what_is_no_config_is_refused_with_the_way_out(options, message):
+    with pytest.raises(TypeError, match=message):
+        ModularTrainer(labels(), {"X": [0, 1], "Y": [0, 1]}, **options)
+
+
 def test_overrides_that_disagree_about_a_district_are_refused():
     pipe, data = labels("X <-> Y")
     one, other = TrainingConfig(steps=1), TrainingConfig(steps=2)
