@@ -146,7 +146,8 @@ class _Loop:
         rate, decay = self.descent.learning_rate, self.descent.weight_decay
         adam = torch.optim.AdamW(self.state.values(), lr=rate, weight_decay=decay)
         self.model, self.adam = accelerator.prepare(objective, adam)
-        self.average = {n: p.detach().clone() for n, p in self.state.items()}
+        averaged = self.state if self.descent.ema_decay else {}
+        self.average = {n: p.detach().clone() for n, p in averaged.items()}
         size, device = self.descent.batch_size, accelerator.device
         self.draw, self.drawn = drawn_from(rows, objective, size, device)
         self.step = 0
@@ -224,8 +225,8 @@ class _Loop:
     def _average_weights(self) -> None:
         decay = min(self.descent.ema_decay, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
-            for name, parameter in self.state.items():
-                self.average[name].lerp_(parameter, 1 - decay)
+            for name, mean in self.average.items():
+                mean.lerp_(self.state[name], 1 - decay)
 
     def _check_finite(self, losses: Tensor, batch: _Batch) -> None:
         if torch.isfinite(losses).all():
@@ -298,10 +299,9 @@ class _Loop:
 
     def _finish(self) -> None:
         """Keep the moving average, and say on disk that the stage is finished."""
-        if self.descent.ema_decay:
-            with torch.no_grad():
-                for name, parameter in self.state.items():
-                    parameter.copy_(self.average[name])
+        with torch.no_grad():
+            for name, mean in self.average.items():
+                self.state[name].copy_(mean)
         self.accelerator.wait_for_everyone()  # nobody still reads the checkpoint
         if self.files is not None and self.accelerator.is_main_process:
             self.files.finished.write(self.objective.trainable_state())

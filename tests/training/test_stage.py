@@ -7,6 +7,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState
+from safetensors.torch import load_file
 
 from causal_diffusers import Categorical, CategoricalMechanism, Confounder, ConfounderPrior, Image
 from causal_diffusers.errors import CheckpointError
@@ -211,6 +212,15 @@ def test_the_moving_average_is_what_is_kept(rows, monkeypatch):
     for name, value in kept.items():
         torch.testing.assert_close(value, mean[name])
     assert not same(kept, seen[-1])
+
+
+@pytest.mark.parametrize(("decay", "kept"), [(0.0, False), (0.9, True)])
+def test_a_checkpoint_holds_an_average_only_if_there_is_one(decay, kept, rows, tmp_path):
+    config = TrainingConfig(steps=8, checkpoint_every=3, ema_decay=decay)
+    interrupted(discrete, rows, tmp_path, 4, config)
+    held = load_file(tmp_path / "checkpoint.safetensors")
+    assert any(name.startswith("average.") for name in held) == kept
+    assert same(train(discrete, rows, config, tmp_path, seed=9), train(discrete, rows, config))
 
 
 def test_the_learning_rate_warms_up_and_decays(rows, tmp_path):
