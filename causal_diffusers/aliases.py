@@ -9,6 +9,11 @@ are never looked up in the working directory, so the answer depends on the insta
 release alone: a repository of that name on the Hub cannot slip in other weights, and a
 misspelt name is an error here rather than a question to a server. A folder of your own
 that happens to be called so is spelt as a path, `./causal-diffusers/<name>`.
+
+The reservation holds for the loaders of this package only. diffusers knows nothing of
+it: `DiffusionPipeline.from_pretrained("causal-diffusers/<name>")` asks the Hub as for
+any other id. Plain diffusers loads a shipped folder by its path, once this package is
+imported: `DiffusionPipeline.from_pretrained(shipped_folder("causal-diffusers/<name>"))`.
 """
 
 from __future__ import annotations

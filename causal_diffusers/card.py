@@ -27,6 +27,8 @@ def write(
     variables: Mapping[str, Variable],
     mechanisms: Mapping[str, Mechanism],
     confounders: Mapping[str, Confounder] | None = None,
+    *,
+    include_backbones: bool = False,
 ) -> str:
     """Write the model card of a pipeline.
 
@@ -36,6 +38,7 @@ def write(
         variables: What each variable looks like.
         mechanisms: How each variable is made.
         confounders: What each confounder looks like.
+        include_backbones: Whether the frozen bases are written to the folder too.
 
     Returns:
         Markdown with the metadata that the Hugging Face Hub reads.
@@ -58,7 +61,7 @@ def write(
         _use(repo_id, graph, variables),
         f"## Graph\n\n```mermaid\n{to_mermaid(graph)}\n```\n\n{made}",
         f"## Training plan\n\n```\n{TrainingPlan.of(graph, mechanisms)}\n```",
-        _bases(bases),
+        _bases(bases, include_backbones),
         _queries(graph),
         _CAVEATS,
     ]
@@ -145,10 +148,11 @@ def _confounders(graph: ADMG, confounders: Mapping[str, Confounder]) -> str:
     return "\n".join(rows)
 
 
-def _bases(bases: Mapping[str, DiffusionMechanism]) -> str:
+def _bases(bases: Mapping[str, DiffusionMechanism], included: bool) -> str:
     if not bases:
         return ""
-    rows = ["## Pretrained bases", "", "Frozen, and referred to rather than copied.", ""]
+    where = "copied into this folder" if included else "referred to rather than copied"
+    rows = ["## Pretrained bases", "", f"Frozen, and {where}.", ""]
     rows += ["| variable | base | commit | licence | sha256 |", "|---|---|---|---|---|"]
     for name, mechanism in bases.items():
         base = mechanism.base_reference

@@ -132,7 +132,7 @@ class StoredPipeline(DiffusionPipeline, abc.ABC):
             extra = {"include_backbone": True} if copied else {}
             component.save_pretrained(folder / name, variant=variant, **extra)
         (folder / hub.INDEX).write_text(self.to_json_string(), encoding="utf-8")
-        self._write_card(folder / "README.md", repo_id or folder.name)
+        self._write_card(folder / "README.md", repo_id or folder.name, include_backbones)
         if push_to_hub:
             hub.upload(folder, repo_id or folder.name, **hub_options)
 
@@ -262,16 +262,33 @@ class StoredPipeline(DiffusionPipeline, abc.ABC):
         """
         return str(hub.find_folder(repo_id, **options))
 
+    def enable_model_cpu_offload(self, *_: Any, **__: Any) -> None:  # type: ignore[override]
+        """Refuse: components are called by methods that offloading does not see.
+
+        Raises:
+            NotImplementedError: Always.
+        """
+        raise NotImplementedError(
+            "`enable_model_cpu_offload` is not supported: mechanisms sample by methods of their "
+            'own, and offloading moves only what is called by `forward`. Use `.to("cuda")`, with '
+            "a smaller `batch_size` where memory is short."
+        )
+
     def to_json_string(self) -> str:
         """Write the index, without the local path that diffusers would add to it."""
         classes = {n: type(c).__name__ for n, c in self.components.items() if c is not None}
         return hub.index_json(type(self).__name__, diffusers_version, self._blueprint, classes)
 
-    def _write_card(self, path: Path, repo_id: str) -> None:
+    def _write_card(self, path: Path, repo_id: str, include_backbones: bool) -> None:
         """Write the card, unless there is one of the user's own."""
         if not path.is_file() or card.is_ours(path.read_text(encoding="utf-8")):
             text = card.write(
-                repo_id, self.graph, self.variables, self.mechanisms, self.confounders
+                repo_id,
+                self.graph,
+                self.variables,
+                self.mechanisms,
+                self.confounders,
+                include_backbones=include_backbones,
             )
             path.write_text(text, encoding="utf-8")
 

@@ -88,6 +88,15 @@ def test_a_card_of_your_own_is_kept(pipe, tmp_path):
     assert card.read_text() == "My own words."
 
 
+def test_it_says_where_the_bases_are(pipe, tmp_path):
+    pipe.save_pretrained(tmp_path / "a", include_backbones=True)
+    text = (tmp_path / "a" / "README.md").read_text()
+    assert "Frozen, and copied into this folder." in text
+    assert "referred to" not in text
+    text = write("x", pipe.graph, pipe.variables, pipe.mechanisms, pipe.confounders)
+    assert "Frozen, and referred to rather than copied." in text
+
+
 def test_its_example_runs(pipe, tmp_path, monkeypatch):
     folder = tmp_path / "front-door"
     pipe.save_pretrained(folder, include_backbones=True)

@@ -314,6 +314,11 @@ def test_diffusers_sees_no_component_in_the_signature():
     assert DiffusionPipeline._get_signature_keys(CausalPipeline) == ([], ["graph"])
 
 
+def test_offloading_is_refused_with_the_way_out(pipe):
+    with pytest.raises(NotImplementedError, match=r'Use `\.to\("cuda"\)`'):
+        pipe.enable_model_cpu_offload(gpu_id=0)
+
+
 def test_no_variable_can_shadow_the_pipeline(pipe):
     public = {name for name in dir(CausalPipeline) if not name.startswith("_")}
     assert public - RESERVED == set()
