@@ -66,13 +66,16 @@ class Blueprint:
 
         Raises:
             GraphError: If a variable is not described, or a name is not in the graph.
+            TypeError: If a description is no `Variable` or no `Confounder`.
         """
         latent = {**dict.fromkeys(graph.confounders, Confounder()), **(confounders or {})}
-        return cls(
-            graph,
-            _one_each(variables, graph.variables, "variables"),
-            _one_each(latent, tuple(graph.confounders), "confounders"),
-        )
+        described = _one_each(variables, graph.variables, "variables")
+        latent = _one_each(latent, tuple(graph.confounders), "confounders")
+        for name, variable in described.items():
+            _check_kind(name, variable, Variable, "`Categorical([...])` or `Image(C, H, W)`")
+        for name, confounder in latent.items():
+            _check_kind(name, confounder, Confounder, "`Confounder(dim=2)`")
+        return cls(graph, described, latent)
 
     @property
     def components(self) -> tuple[str, ...]:
@@ -157,6 +160,12 @@ def _one_each(given: Mapping[str, _T], wanted: tuple[str, ...], argument: str) -
             f"has {', '.join(wanted) or 'none'}. Check the spelling."
         )
     return {name: given[name] for name in wanted}
+
+
+def _check_kind(name: str, received: object, kind: type, advice: str) -> None:
+    if not isinstance(received, kind):
+        got = received.__name__ if isinstance(received, type) else f"{received!r:.60}"
+        raise TypeError(f'"{name}" must be a `{kind.__name__}`: got {got}. Write {advice}.')
 
 
 def _check_fields(name: str, fields: Mapping[str, Any]) -> None:

@@ -16,6 +16,7 @@ import contextlib
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from types import NoneType
 from typing import TYPE_CHECKING, Any, Self
 
 import diffusers
@@ -36,6 +37,7 @@ from causal_diffusers.mechanisms import (
     Mechanism,
     SamplingOptions,
 )
+from causal_diffusers.mechanisms.base import check_components, check_count
 from causal_diffusers.query import Query
 from causal_diffusers.stored import StoredPipeline
 from causal_diffusers.variables import Categorical, Confounder, Image, Variable
@@ -62,7 +64,8 @@ class CausalPipelineOutput(BaseOutput):
         values: The labels of the categorical variables.
         probabilities: For the categorical outcomes, $p(y \mid pa, u)$ of every draw, with
             shape (N, K): averaged over the draws, they answer with less noise than the
-            drawn labels do. Causes of a condition are left out.
+            drawn labels do. For a cause of a condition, the share of each label among
+            the weighed units behind the row.
         effective_sample_size: How many draws `given` rests on; None without it.
         query: What was asked, as text.
         graph: The graph that it was asked of.
@@ -141,7 +144,9 @@ class CausalPipeline(StoredPipeline):
 
         Raises:
             GraphError: If the graph is malformed, or a name is not in it.
-            ValueError: If an image has no mechanism, or a mechanism does not fit.
+            TypeError: If an argument is of another type, such as a class for a mechanism.
+            ValueError: If an image has no mechanism, a mechanism does not fit, or two
+                variables share one.
 
         Example:
             >>> two = Categorical([0, 1])
@@ -149,9 +154,10 @@ class CausalPipeline(StoredPipeline):
             >>> sorted(pipe.components)
             ['X', 'Y']
         """
-        graph = ADMG.parse(graph) if isinstance(graph, str) else graph
+        graph = _as_graph(graph)
         blueprint = Blueprint.of(graph, variables, confounders)
         graph.select(mechanisms or {}, "mechanisms")
+        check_components(mechanisms or {})
         components: dict[str, Any] = {}
         for name, variable in blueprint.variables.items():
             components[name] = (mechanisms or {}).get(name) or _default_mechanism(name, variable)
@@ -251,10 +257,12 @@ class CausalPipeline(StoredPipeline):
             NotIdentifiableError: If the graph does not determine the answer.
             GraphError: If a name is unknown, or in two of `outcomes`, `do` and `given`.
             ShapeError: If there are neither one nor N values, or an image has another shape.
+            TypeError: If `generator` is no single generator.
             ValueError: If a value is none of its variable, `given` names an image, or an
-                option is unknown.
+                option is unknown or out of range.
         """
-        _check_options(on_unidentified, output_type)
+        _check_options(on_unidentified, output_type, generator)
+        check_count("num_samples", num_samples)
         query = Query.ask(self.graph, outcomes, do, given)
         fixed, evidence = query.encode(self.variables, num_samples)
         _check_identifiable(self.graph, query, on_unidentified)
@@ -272,7 +280,6 @@ class CausalPipeline(StoredPipeline):
             pool_size=pool_size,
             on_variable_end=None if tell is None else lambda n, v: tell(self, n, v),
         )
-        self.maybe_free_model_hooks()
         output = self._decode(answer, query, output_type)
         return output if return_dict else (output.images, output.values)
 
@@ -316,7 +323,22 @@ def register_with_diffusers() -> None:
         LOADABLE_CLASSES.setdefault(hub.LIBRARY, methods)
 
 
-def _check_options(on_unidentified: str, output_type: str) -> None:
+def _as_graph(graph: object) -> ADMG:
+    if isinstance(graph, (ADMG, str)):
+        return ADMG.parse(graph) if isinstance(graph, str) else graph
+    raise TypeError(
+        f"`graph` must be an ADMG or text: got {type(graph).__name__}. Write "
+        "`ADMG.from_edges(...)` for a list of edges, `ADMG.from_networkx(...)` for a networkx "
+        'graph, or text such as "X -> Y".'
+    )
+
+
+def _check_options(on_unidentified: str, output_type: str, generator: object) -> None:
+    if not isinstance(generator, (torch.Generator, NoneType)):
+        raise TypeError(
+            f"`generator` must be one `torch.Generator`: got a {type(generator).__name__}. One is "
+            "enough for all draws of a call; for a seed of its own each, call once for each."
+        )
     if on_unidentified not in {"raise", "warn"}:
         raise ValueError(f'`on_unidentified` is "raise" or "warn": got {on_unidentified!r}.')
     if output_type not in {"pil", "np", "pt"}:

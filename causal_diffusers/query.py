@@ -6,7 +6,6 @@ codes, images; one value, or one for each sample) and turns its values into tens
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
-from causal_diffusers.errors import GraphError, NotIdentifiableError, ShapeError
+from causal_diffusers.errors import GraphError, ShapeError
 from causal_diffusers.graphs import ADMG
 from causal_diffusers.graphs.identify import identify
 from causal_diffusers.variables import Image, Variable
@@ -66,6 +65,7 @@ class Query:
 
         Raises:
             GraphError: If a name is unknown, or in two of the three places.
+            ValueError: If `outcomes` is empty.
 
         Example:
             >>> print(Query.ask(ADMG.parse("D -> W -> A"), do={"W": 3}))
@@ -78,6 +78,11 @@ class Query:
         graph.select(given, "given")
         rest = [name for name in graph.variables if name not in {*do, *given}]
         chosen = rest if outcomes is None else graph.select(outcomes, "outcomes")
+        if outcomes is not None and not chosen:
+            raise ValueError(
+                "`outcomes` must name at least one variable: got none. Leave it out to ask for "
+                "all that is neither in `do` nor in `given`."
+            )
         _check_disjoint(chosen, do, given)
         order = graph.variables
         return cls(
@@ -105,21 +110,7 @@ class Query:
             >>> print(Query.ask(G, "Y", do={"X": 1}).estimand(G))
             P(Y | X)
         """
-        try:
-            return identify(graph, self.outcomes, list(self.do), list(self.given))
-        except NotIdentifiableError as error:
-            raise NotIdentifiableError(
-                f"{error}{self._alone(graph)}", query=error.query, hedge=error.hedge
-            ) from None
-
-    def _alone(self, graph: ADMG) -> str:
-        """Say which outcomes are identifiable where their joint is not."""
-        alone = []
-        for name in self.outcomes if len(self.outcomes) > 1 else ():
-            with contextlib.suppress(NotIdentifiableError):
-                identify(graph, [name], list(self.do), list(self.given))
-                alone.append(f'`outcomes=["{name}"]`')
-        return f" It is the joint that is refused: ask for {' or '.join(alone)}." if alone else ""
+        return identify(graph, self.outcomes, list(self.do), list(self.given))
 
     def encode(
         self, variables: Mapping[str, Variable], num_samples: int

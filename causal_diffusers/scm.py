@@ -24,7 +24,13 @@ from torch import Tensor
 from causal_diffusers.blueprint import Blueprint
 from causal_diffusers.errors import ShapeError
 from causal_diffusers.graphs import ADMG
-from causal_diffusers.mechanisms.base import LikelihoodMechanism, Mechanism, SamplingOptions
+from causal_diffusers.mechanisms.base import (
+    LikelihoodMechanism,
+    Mechanism,
+    SamplingOptions,
+    check_components,
+    check_count,
+)
 from causal_diffusers.mechanisms.confounder import ConfounderPrior
 from causal_diffusers.seeding import draw_seed, spawn
 from causal_diffusers.variables import Confounder, Variable
@@ -87,8 +93,9 @@ class StructuralCausalModel:
 
     Raises:
         GraphError: If the names differ from those of the graph.
+        TypeError: If a mechanism, a variable or a confounder is something else.
         ValueError: If a mechanism cannot make its variable from what the graph gives it,
-            or a finite confounder has no prior of as many states.
+            two variables share one, or a finite confounder has no prior of as many states.
 
     Example:
         >>> from causal_diffusers.mechanisms import CategoricalMechanism
@@ -111,6 +118,7 @@ class StructuralCausalModel:
         priors: Mapping[str, ConfounderPrior] | None = None,
     ) -> None:
         blueprint = Blueprint.of(graph, variables, confounders)
+        check_components({**mechanisms, **(priors or {})})
         self.graph = graph
         self.variables = blueprint.variables
         self.confounders = blueprint.confounders
@@ -151,11 +159,10 @@ class StructuralCausalModel:
         Raises:
             GraphError: If a name is not a variable of the graph.
             ShapeError: If a value of `do` has another shape.
-            ValueError: If `num_samples` is not positive, or a variable that is needed has
-                no mechanism.
+            ValueError: If `num_samples` is no positive integer, a value of `do` is no code
+                of its variable, or a variable that is needed has no mechanism.
         """
-        if num_samples < 1:
-            raise ValueError(f"`num_samples` must be at least 1: got {num_samples}.")
+        check_count("num_samples", num_samples)
         do = self.clamp(do or {}, num_samples, "do")
         units = Units(draw_seed(generator), num_samples, do)
         values = self.extend(units, self.needed(outcomes, do), options).values
@@ -236,8 +243,13 @@ class StructuralCausalModel:
                 f'"{name}" has no likelihood: {type(mechanism).__name__} can only sample. '
                 "Give it a mechanism that knows the probability of a value."
             )
-        value = units.values[name].to(mechanism.device)
-        return mechanism.log_prob(value, *self.inputs(name, units))
+        value = _move(units.values[name], mechanism.device)
+        parents, confounders = self.inputs(name, units)
+        if not all(map(_is_repeated, [value, *parents.values()])):
+            return mechanism.log_prob(value, parents, confounders)
+        one = {parent: values[:1] for parent, values in parents.items()}
+        found = mechanism.log_prob(value[:1], one, confounders, outer=True)
+        return found.squeeze(0).expand(units.num_samples)
 
     def mechanism(self, name: str) -> Mechanism:
         """Look up the mechanism of a variable.
@@ -267,8 +279,8 @@ class StructuralCausalModel:
         device = self.mechanism(name).device
         parents, confounders = self.graph.parents(name), self.graph.confounders_of(name)
         return (
-            {parent: units.values[parent].to(device) for parent in sorted(parents)},
-            {u: units.confounders[u].to(device) for u in sorted(confounders)},
+            {parent: _move(units.values[parent], device) for parent in sorted(parents)},
+            {u: _move(units.confounders[u], device) for u in sorted(confounders)},
         )
 
     def with_confounders(self, units: Units, variables: Collection[str]) -> Units:
@@ -308,9 +320,7 @@ class StructuralCausalModel:
     ) -> Tensor:
         shape = (num_samples, *self.variables[name].shape)
         value = torch.as_tensor(value)
-        if tuple(value.shape) in {shape[1:], (1, *shape[1:])}:
-            return value.expand(shape)
-        if tuple(value.shape) != shape:
+        if tuple(value.shape) not in {shape, shape[1:], (1, *shape[1:])}:
             raise ShapeError(
                 f'"{name}" should have one value or one for each of the {num_samples} samples, '
                 f"shape {shape}: got {tuple(value.shape)}. Pass a single value, or as many "
@@ -319,7 +329,8 @@ class StructuralCausalModel:
                 expected=shape,
                 received=tuple(value.shape),
             )
-        return value
+        self.variables[name].check_range(value, name=name)
+        return value.expand(shape)
 
     def _check_priors(self) -> None:
         for name, confounder in self.confounders.items():
@@ -333,8 +344,17 @@ class StructuralCausalModel:
                 )
 
 
+def _move(values: Tensor, device: torch.device) -> Tensor:
+    """Move values to a device; a single value repeated without copying stays so."""
+    return values[:1].to(device).expand_as(values) if _is_repeated(values) else values.to(device)
+
+
+def _is_repeated(values: Tensor) -> bool:
+    return values.stride(0) == 0
+
+
 def _select(values: Tensor, rows: Tensor) -> Tensor:
-    """Select rows; a single value repeated without copying stays so."""
-    if values.stride(0) == 0:
+    """Select rows; a single value is repeated without copying."""
+    if len(values) == 1 or _is_repeated(values):
         return values[:1].expand(len(rows), *values.shape[1:])
     return values[rows.to(values.device)]

@@ -181,7 +181,7 @@ def test_an_unidentifiable_query_is_refused():
     with pytest.raises(NotIdentifiableError) as caught:
         bow()(do={"X": "yes"})
     assert "P(Y, Z | do(X))" in str(caught.value)
-    assert 'ask for `outcomes=["Z"]`' in str(caught.value)
+    assert str(caught.value).endswith("Identifiable one at a time: Z.")
     assert caught.value.hedge is not None
 
 
@@ -219,7 +219,11 @@ def test_plan_names_every_variable_once(pipe):
     [
         ({"on_unidentified": "ignore"}, ValueError, '`on_unidentified` is "raise" or "warn"'),
         ({"output_type": "latent"}, ValueError, '`output_type` is "pil", "np" or "pt"'),
-        ({"num_samples": 0}, ValueError, "`num_samples` must be at least 1"),
+        ({"num_samples": 0}, ValueError, "`num_samples` must be an integer of at least 1"),
+        ({"num_samples": 2.5}, ValueError, "of at least 1: got 2.5"),
+        ({"pool_size": 0, "given": {"W": "a"}}, ValueError, "`pool_size` must be an integer"),
+        ({"outcomes": []}, ValueError, "`outcomes` must name at least one variable"),
+        ({"generator": [torch.Generator()] * 2}, TypeError, "`generator` must be one"),
         ({"do": {"Q": 1}}, GraphError, '`do` must name variables of the graph: got "Q"'),
         ({"do": {"W": "z"}}, ValueError, "\"W\" takes one of ['a', 'b', 'c']"),
         ({"do": {"W": ["a", "b"]}}, ShapeError, "Pass `num_samples=2`"),
@@ -256,6 +260,36 @@ def test_from_graph_fills_in_categorical_mechanisms_and_priors():
     assert pipe.U_X_Y.config["states"] == 5
     assert set(pipe.components) == {"X", "Y", "U_X_Y"}
     assert set(pipe.mechanisms) == {"X", "Y"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (([("X", "Y")], {}), TypeError, "`ADMG.from_edges(...)` for a list of edges"),
+        (("X", {"X": ["a", "b"]}), TypeError, "got ['a', 'b']. Write `Categorical([...])`"),
+        (("X", {"X": Categorical}), TypeError, '"X" must be a `Variable`: got Categorical'),
+        (
+            ("X", {"X": TWO}, {"X": CategoricalMechanism}),
+            TypeError,
+            "got the class CategoricalMechanism. Write `CategoricalMechanism(...)`",
+        ),
+        (
+            ("X; Y", dict.fromkeys("XY", TWO), dict.fromkeys("XY", CategoricalMechanism())),
+            ValueError,
+            '"X" and "Y" share one CategoricalMechanism',
+        ),
+        (
+            ("X <-> Y", dict.fromkeys("XY", TWO), None, {"U_X_Y": 4}),
+            TypeError,
+            '"U_X_Y" must be a `Confounder`: got 4',
+        ),
+    ],
+    ids=lambda value: value[:20] if isinstance(value, str) else "",
+)
+def test_from_graph_says_what_is_wrong_with_an_argument(arguments, error, message):
+    with pytest.raises(error) as caught:
+        CausalPipeline.from_graph(*arguments)
+    assert message in str(caught.value)
 
 
 def test_an_image_needs_a_mechanism():

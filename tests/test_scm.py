@@ -10,6 +10,7 @@ from causal_diffusers import (
     Confounder,
     ConfounderPrior,
     GraphError,
+    Image,
     ShapeError,
     StructuralCausalModel,
 )
@@ -184,12 +185,45 @@ def test_an_error_of_binding_names_the_variable():
         )
 
 
-def test_a_mechanism_is_not_shared():
+@pytest.mark.parametrize("graph", ["X -> Y", "X; Y"])
+def test_a_mechanism_is_not_shared(graph):
     shared = CategoricalMechanism()
-    with pytest.raises(ValueError, match='"Y": `CategoricalMechanism` is bound to another'):
+    with pytest.raises(ValueError, match='"X" and "Y" share one CategoricalMechanism') as caught:
         StructuralCausalModel(
-            ADMG.parse("X -> Y"), {"X": TWO, "Y": TWO}, {"X": shared, "Y": shared}
+            ADMG.parse(graph), dict.fromkeys("XY", TWO), dict.fromkeys("XY", shared)
         )
+    assert "{name: CategoricalMechanism(...) for name in names}" in str(caught.value)
+
+
+def test_a_prior_is_not_shared():
+    prior = ConfounderPrior(states=2)
+    with pytest.raises(ValueError, match='"U" and "V" share one ConfounderPrior'):
+        StructuralCausalModel(
+            ADMG.parse("U: X, Y; V: X, Y"),
+            dict.fromkeys("XY", TWO),
+            {},
+            dict.fromkeys("UV", Confounder(states=2)),
+            dict.fromkeys("UV", prior),
+        )
+
+
+@pytest.mark.parametrize("what", [CategoricalMechanism, "f", TWO], ids=repr)
+def test_what_is_no_mechanism_is_refused(what):
+    with pytest.raises(TypeError, match='"X" needs a mechanism: got '):
+        StructuralCausalModel(ADMG.parse("X"), {"X": TWO}, {"X": what})
+
+
+@pytest.mark.parametrize("pixel", [1, torch.nan, torch.inf])
+def test_do_takes_floats_for_an_image(pixel):
+    scm = StructuralCausalModel(ADMG.parse("I"), {"I": Image(1, 2, 2)}, {})
+    with pytest.raises(ValueError, match='"I" takes finite floats'):
+        scm.sample(3, do={"I": torch.full((1, 2, 2), pixel)})
+
+
+@pytest.mark.parametrize("code", [7, -1, 1.0, True, [0, 1, 2], torch.tensor(0.5)], ids=repr)
+def test_do_takes_codes(code):
+    with pytest.raises(ValueError, match=r'"X" takes codes, integers in 0\.\.1: got'):
+        model().sample(3, do={"X": code})
 
 
 @pytest.mark.parametrize(
@@ -219,5 +253,5 @@ def test_names_must_be_those_of_the_graph():
 
 
 def test_no_samples_are_refused():
-    with pytest.raises(ValueError, match="`num_samples` must be at least 1: got 0"):
+    with pytest.raises(ValueError, match="`num_samples` must be an integer of at least 1: got 0"):
         model().sample(0)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import math
+import numbers
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,13 @@ from causal_diffusers.variables import Confounder, Variable, variable_from_dict
 if TYPE_CHECKING:
     from typing import Self
 
-__all__ = ["LikelihoodMechanism", "Mechanism", "SamplingOptions"]
+__all__ = [
+    "LikelihoodMechanism",
+    "Mechanism",
+    "SamplingOptions",
+    "check_components",
+    "check_count",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,16 +67,73 @@ class SamplingOptions:
     def __post_init__(self) -> None:
         for name in ("num_inference_steps", "batch_size"):
             count = getattr(self, name)
-            if count is not None and (not isinstance(count, int) or count < 1):
-                raise ValueError(
-                    f"`{name}` must be an integer of at least 1: got {count!r}. Leave it out for "
-                    "the default."
-                )
+            if count is not None:
+                check_count(name, count)
         if not 0 <= self.guidance_scale < math.inf:
             raise ValueError(
                 f"`guidance_scale` must be a number of at least 0: got {self.guidance_scale}. 1 "
                 "samples the causal conditional."
             )
+
+
+def check_components(components: Mapping[str, Any]) -> None:
+    """Refuse components of another kind, and one that two names share.
+
+    Arguments:
+        components: Mechanisms and priors by name; None stands for one that was left out.
+
+    Raises:
+        TypeError: If one is something else, such as a class.
+        ValueError: If two names share one: they would share their weights.
+
+    Example:
+        >>> from causal_diffusers.mechanisms import CategoricalMechanism
+        >>> check_components(dict.fromkeys("XY", CategoricalMechanism()))
+        Traceback (most recent call last):
+        ...
+        ValueError: "X" and "Y" share one CategoricalMechanism...
+    """
+    owners: dict[int, str] = {}
+    for name, component in components.items():
+        if component is None:
+            continue
+        if not isinstance(component, Component):
+            raise TypeError(_no_mechanism(name, component))
+        owner = owners.setdefault(id(component), name)
+        if owner != name:
+            kind = type(component).__name__
+            raise ValueError(
+                f'"{owner}" and "{name}" share one {kind}, and would share its weights. Create '
+                f"one for each: `{{name: {kind}(...) for name in names}}`."
+            )
+
+
+def check_count(name: str, count: object) -> None:
+    """Refuse what is no positive whole number.
+
+    Arguments:
+        name: What the caller calls it.
+        count: The number.
+
+    Raises:
+        ValueError: If it is no integer, or less than 1.
+
+    Example:
+        >>> check_count("num_samples", 3)
+    """
+    if not isinstance(count, numbers.Integral) or isinstance(count, bool) or count < 1:
+        raise ValueError(
+            f"`{name}` must be an integer of at least 1: got {count!r}. Pass a whole number."
+        )
+
+
+def _no_mechanism(name: str, component: object) -> str:
+    if isinstance(component, type):
+        got, advice = f"the class {component.__name__}", f"Write `{component.__name__}(...)`."
+    else:
+        got = f"{component!r:.60} of type {type(component).__name__}"
+        advice = "Pass one, such as `CategoricalMechanism()`."
+    return f'"{name}" needs a mechanism: got {got}. {advice}'
 
 
 class Mechanism(Component, abc.ABC):

@@ -56,10 +56,11 @@ class CategoricalMechanism(LikelihoodMechanism):
         confounders: dict | None = None,
     ) -> None:
         super().__init__()
-        if width < 1 or not 1 <= depth <= 64:
+        whole = type(width) is int and type(depth) is int
+        if not whole or width < 1 or not 1 <= depth <= 64:
             raise ValueError(
-                "`CategoricalMechanism` needs a width of at least 1 and a depth in [1, 64]: got "
-                f"{width} and {depth}."
+                "`CategoricalMechanism` needs an integer width of at least 1 and an integer depth "
+                f"in [1, 64]: got {width!r} and {depth!r}."
             )
         self._build_if_bound()
 

@@ -35,6 +35,10 @@ class Variable(abc.ABC):
     def to_dict(self) -> dict[str, Any]:
         """Describe the variable in plain JSON."""
 
+    @abc.abstractmethod
+    def check_range(self, values: Tensor, *, name: str) -> None:
+        """Refuse a tensor that holds anything but encoded values, with a ValueError."""
+
     def check(self, values: Tensor, *, name: str) -> None:
         """Refuse encoded values of another shape.
 

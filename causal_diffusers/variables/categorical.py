@@ -60,8 +60,8 @@ class Categorical(Variable):
         """Turn labels into codes, or check codes.
 
         A column is read as labels. Where the labels are words, and none of them occurs in
-        it, it is read as codes. As in Python, 1, 1.0 and True are one label, "1" another; but
-        True is no code.
+        it, it is read as codes. As in Python, 1 and 1.0 are one label, "1" another; True is 1
+        where the labels are 0 and 1, and no code.
 
         Arguments:
             column: The values: N labels, or N codes in 0..K-1.
@@ -81,10 +81,9 @@ class Categorical(Variable):
         """
         values = _as_list(column)
         code_of = self._reading(values)
-        try:
-            return torch.tensor([code_of[value] for value in values], dtype=torch.int64)
-        except (KeyError, TypeError):  # TypeError: not even hashable
-            raise self._refusal(values, code_of, name) from None
+        if not all(_is_key(value, code_of) for value in values):
+            raise self._refusal(values, code_of, name)
+        return torch.tensor([code_of[value] for value in values], dtype=torch.int64)
 
     def decode(self, codes: Tensor) -> list[str | int | bool]:
         """Turn codes with shape (N,) back into labels.
@@ -94,6 +93,23 @@ class Categorical(Variable):
             [5]
         """
         return [self.labels[code] for code in codes.tolist()]
+
+    def check_range(self, values: Tensor, *, name: str) -> None:
+        """Refuse codes that are no integers in 0..K-1.
+
+        Raises:
+            ValueError: If there is one; the variable is named.
+
+        Example:
+            >>> Categorical("ab").check_range(torch.tensor([0, 1]), name="X")
+        """
+        whole = not values.is_floating_point() and values.dtype != torch.bool
+        if not whole or bool(((values < 0) | (values >= len(self.labels))).any()):
+            received = f"{values.dtype} {values.unique().tolist()[:5]}"
+            raise ValueError(
+                f'"{name}" takes codes, integers in 0..{len(self.labels) - 1}: got {received}. '
+                "`encode` turns labels into codes."
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Describe the variable in plain JSON.
@@ -149,4 +165,7 @@ def _reads_as_number(label: str | int) -> bool:
 
 
 def _is_key(value: object, code_of: Mapping[Any, int]) -> bool:
+    """Whether a value stands for a code; a truth value only where there are two of them."""
+    if isinstance(value, bool) and code_of.keys() != {0, 1}:
+        return any(key is value for key in code_of)
     return isinstance(value, (str, int, float)) and value in code_of

@@ -3,6 +3,7 @@ r"""What a hidden common cause looks like; nobody observes it, so it is no varia
 from __future__ import annotations
 
 import dataclasses
+from types import NoneType
 from typing import Any
 
 __all__ = ["Confounder"]
@@ -20,7 +21,7 @@ class Confounder:
             $k^2$ states, and states that are not needed fade.
 
     Raises:
-        ValueError: If `dim` is not positive or `states` is below two.
+        ValueError: If `dim` is no positive integer, or `states` none of at least two.
 
     Example:
         >>> Confounder(states=8).width, Confounder(dim=3).width
@@ -31,10 +32,11 @@ class Confounder:
     states: int | None = None
 
     def __post_init__(self) -> None:
-        if self.dim < 1 or (self.states is not None and self.states < 2):
+        whole = type(self.dim) is int and type(self.states) in (int, NoneType)
+        if not whole or self.dim < 1 or (self.states is not None and self.states < 2):
             raise ValueError(
-                "`Confounder` needs dim >= 1 and states >= 2 (or None): got "
-                f"dim={self.dim}, states={self.states}."
+                "`Confounder` needs integers, dim >= 1 and states >= 2 (or None): got "
+                f"dim={self.dim!r}, states={self.states!r}."
             )
 
     @property

@@ -94,6 +94,21 @@ class Image(Variable):
         """
         return (images.float() / 2 + 0.5).clamp(0, 1)
 
+    def check_range(self, values: Tensor, *, name: str) -> None:
+        """Refuse pixels that are no finite floats.
+
+        Raises:
+            ValueError: If there is one; the variable is named.
+
+        Example:
+            >>> Image(1, 2, 2).check_range(torch.zeros(1, 1, 2, 2), name="I")
+        """
+        if not values.is_floating_point() or not bool(values.isfinite().all()):
+            raise ValueError(
+                f'"{name}" takes finite floats in [-1, 1]: got {values.dtype}, or some that are '
+                "not finite. `encode` turns images into such."
+            )
+
     def to_dict(self) -> dict[str, Any]:
         """Describe the variable in plain JSON.
 

@@ -1,11 +1,13 @@
 """Draws under do and given agree with exact enumeration."""
 
+import dataclasses
+
 import pytest
 import torch
 
 from causal_diffusers.inference import sample
 from causal_diffusers.mechanisms import Mechanism
-from causal_diffusers.scm import StructuralCausalModel
+from causal_diffusers.scm import StructuralCausalModel, Units
 from causal_diffusers.variables import Categorical, Image
 from exact import ExactModel, tvd
 
@@ -91,10 +93,28 @@ def test_probabilities_average_to_the_answer_with_less_noise():
     assert sum(errors["averaged"]) < 0.8 * sum(errors["drawn"])
 
 
-def test_probabilities_leave_out_what_does_not_know_the_evidence():
+def test_causes_of_the_evidence_answer_by_the_share_of_the_pool():
+    model = ExactModel("X -> M -> Y -> Z; X <-> Y", seed=4, states=3)
+    answer = sample(
+        model.scm(),
+        10,
+        given={"Y": torch.tensor(0)},
+        generator=torch.Generator().manual_seed(0),
+        pool_size=20000,
+    )
+    assert list(answer.probabilities) == ["X", "M", "Z"]
+    for name in "XM":
+        averaged = answer.probabilities[name]
+        assert averaged.shape == (10, 2)
+        assert (averaged == averaged[0]).all()
+        assert tvd(averaged[0].double(), model.probability(name, given={"Y": 0})) < 0.015
+        assert tvd(averaged[0].double(), model.probability(name)) > 0.0175
+
+
+def test_probabilities_are_those_of_the_outcomes():
     scm = ExactModel("X -> Y -> Z").scm()
-    answer = sample(scm, 10, given={"Y": torch.tensor(0)}, generator=torch.Generator())
-    assert set(answer.probabilities) == {"Z"}
+    answer = sample(scm, 10, outcomes=["X"], given={"Y": torch.tensor(0)})
+    assert set(answer.probabilities) == {"X"}
     answer = sample(scm, 10, do={"X": torch.tensor(0)}, outcomes=["Z"])
     assert set(answer.probabilities) == {"Z"}
     assert answer.probabilities["Z"].shape == (10, 2)
@@ -114,6 +134,9 @@ def test_each_row_answers_its_own_query():
         mine = answer.units.values["M"][rows == value]
         truth = model.probability("M", {"X": value}, {"Z": 1 - value})
         assert tvd(torch.bincount(mine, minlength=2) / N, truth) < 0.03
+        averaged = answer.probabilities["M"][rows == value]
+        assert (averaged == averaged[0]).all()
+        assert tvd(averaged[0].double(), truth) < 0.02
     assert torch.equal(answer.units.values["X"], rows)
     assert torch.equal(answer.units.values["Z"], 1 - rows)
 
@@ -228,9 +251,12 @@ def test_a_variable_is_intervened_on_or_conditioned_on():
         sample(painted_model(), 7, do={"X": zero}, given={"X": zero})
 
 
-def test_no_samples_are_refused():
-    with pytest.raises(ValueError, match="`num_samples` must be at least 1: got 0"):
-        sample(painted_model(), 0)
+@pytest.mark.parametrize("number", [0, -1, 2.5, True, "3"])
+def test_numbers_of_draws_are_positive_integers(number):
+    with pytest.raises(ValueError, match="`num_samples` must be an integer of at least 1: got"):
+        sample(painted_model(), number)
+    with pytest.raises(ValueError, match="`pool_size` must be an integer of at least 1: got"):
+        sample(painted_model(), 3, given={"Y": torch.tensor(1)}, pool_size=number)
 
 
 def test_the_callback_hears_of_every_sampled_variable():
@@ -249,3 +275,61 @@ def test_an_image_in_do_is_not_copied_into_the_pool():
     image = torch.zeros(1, 2, 2)
     answer = sample(scm, 40, do={"I": image}, given={"Y": torch.tensor(1)})
     assert answer.units.values["I"].stride(0) == 0
+
+
+class Watched(ExactModel):
+    """A model whose mechanisms note how many rows they were asked about."""
+
+    def scm(self):
+        scm, self.rows = super().scm(), []
+        for mechanism in scm.mechanisms.values():
+            mechanism.from_parents.register_forward_pre_hook(
+                lambda _, inputs: self.rows.append(len(inputs[0]))
+            )
+        return scm
+
+
+def test_one_pool_is_weighed_at_a_time():
+    model = Watched("X -> M -> Y; Z", seed=2)
+    rows = torch.arange(2).repeat(30)
+    sample(model.scm(), 60, do={"Z": rows}, given={"Y": torch.tensor(1)}, outcomes=["M"])
+    assert max(model.rows) == 1000
+
+
+def test_nothing_is_pooled_where_nothing_is_sampled_to_weigh():
+    model = Watched("X -> Z; Z -> Y", seed=2)
+    rows = torch.arange(2).repeat(N)
+    do, given = {"X": rows}, {"Z": torch.tensor(1)}
+    answer = sample(model.scm(), 2 * N, do=do, given=given, outcomes=["Z"], pool_size=10**9)
+    assert max(model.rows) == 1
+    assert answer.effective_sample_size == pytest.approx(10**9 / 2)
+    answer = sample(model.scm(), 2 * N, do=do, given=given, outcomes=["Y"])
+    share = torch.bincount(answer.units.values["Y"], minlength=2) / (2 * N)
+    assert tvd(share, model.probability("Y", {"X": 0}, {"Z": 1})) < 0.03
+
+
+@pytest.mark.parametrize("graph", ["X -> Y", "X -> Y; A <-> Y", "X -> Y; A -> Y"])
+def test_a_fixed_parent_is_read_once(graph):
+    """What is weighed by one row of fixed parents equals what each row says."""
+    model = ExactModel(graph, seed=5, states=3)
+    scm = model.scm()
+    units = Units(0, 50, {"X": torch.tensor(1).expand(50), "Y": torch.tensor(0).expand(50)})
+    units = scm.with_confounders(scm.extend(units, "A" if "A" in graph else ""), ["Y"])
+    copied = dataclasses.replace(units, values={n: v.clone() for n, v in units.values.items()})
+    torch.testing.assert_close(scm.log_prob("Y", units), scm.log_prob("Y", copied))
+
+
+def test_rows_that_ask_different_queries_are_independent():
+    """Pools of their own have noise of their own, whatever the order of the rows."""
+    model = ExactModel("X -> M -> Y; Z", seed=2)
+    rows = torch.tensor([1, 0] * N)
+    answer = sample(
+        model.scm(),
+        2 * N,
+        do={"Z": rows},
+        given={"Y": torch.tensor(1)},
+        generator=torch.Generator().manual_seed(1),
+    )
+    assert torch.equal(answer.units.values["Z"], rows)
+    m = answer.units.values["M"].double()
+    assert abs(torch.corrcoef(torch.stack([m[::2], m[1::2]]))[0, 1]) < 0.06

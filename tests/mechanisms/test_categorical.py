@@ -106,9 +106,12 @@ def test_a_temperature_is_positive(temperature):
         )
 
 
-@pytest.mark.parametrize("arguments", [{"width": 0}, {"depth": 0}, {"depth": 65}, {"width": -3}])
+@pytest.mark.parametrize(
+    "arguments",
+    [{"width": 0}, {"depth": 0}, {"depth": 65}, {"width": -3}, {"width": 1.5}, {"depth": 2.0}],
+)
 def test_sizes_are_sensible(arguments):
-    with pytest.raises(ValueError, match="needs a width of at least 1 and a depth in"):
+    with pytest.raises(ValueError, match="needs an integer width of at least 1 and an integer"):
         CategoricalMechanism(**arguments)
 
 

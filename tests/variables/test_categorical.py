@@ -88,6 +88,10 @@ def test_true_is_one_as_a_label_and_nothing_as_a_code():
     assert codes([0, 1], np.array([True, False])) == [1, 0]
     with pytest.raises(ValueError, match="got True in row 0"):
         codes(["yes", "no"], [True, False])  # by position, True would be "no"
+    for labels in (range(10), [1, 2], [0, 1, 2]):
+        with pytest.raises(ValueError, match="got True in row 1"):
+            codes(labels, [1, True])
+    assert codes(["a", True], [True, "a"]) == [1, 0]
     with pytest.raises(ValueError, match="in row 0"):
         codes(["yes", "no"], [0, True])
 

@@ -58,7 +58,19 @@ def test_a_confounder_is_gaussian_or_finite():
     assert Confounder(**Confounder(dim=3, states=7).to_dict()) == Confounder(dim=3, states=7)
 
 
-@pytest.mark.parametrize("arguments", [{"dim": 0}, {"states": 1}, {"dim": -1}, {"states": 0}])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"dim": 0},
+        {"states": 1},
+        {"dim": -1},
+        {"states": 0},
+        {"states": 2.0},
+        {"dim": 1.5},
+        {"dim": True},
+        {"dim": "2"},
+    ],
+)
 def test_a_confounder_has_a_size(arguments):
     with pytest.raises(ValueError, match=r"dim >= 1 and states >= 2"):
         Confounder(**arguments)
