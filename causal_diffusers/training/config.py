@@ -15,7 +15,8 @@ class Descent:
 
     Arguments:
         steps: Optimiser steps.
-        batch_size: Rows a step, or None for all of them, collapsed to counts.
+        batch_size: Rows a step, or None for all of them, collapsed to counts; where too
+            many are distinct, as many are drawn as a step can hold.
         learning_rate: The peak of the learning rate.
         weight_decay: AdamW's weight decay.
         ema_decay: Decay of the moving average that is kept in the end; 0 for none.

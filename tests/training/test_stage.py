@@ -93,8 +93,7 @@ def test_a_run_that_broke_ends_in_the_same_weights(make, step, error, rows, tmp_
 @pytest.mark.parametrize("parts", [1, 2])
 @pytest.mark.parametrize("make", [discrete, seeing])
 def test_gradients_that_others_left_change_nothing(make, parts, rows):
-    config = TrainingConfig(steps=3, gradient_accumulation_steps=parts)
-    objective = make()
+    objective, config = make(), TrainingConfig(steps=3, gradient_accumulation_steps=parts)
     for p in objective.parameters():
         p.grad = torch.full_like(p, 7.0)
     train_stage(objective, rows, config, label="{X, Y}")
@@ -150,8 +149,8 @@ def test_the_log_has_each_step_once(rows, tmp_path):
 def test_the_log_of_a_run_without_a_checkpoint_starts_anew(rows, tmp_path):
     interrupted(discrete, rows, tmp_path, 2)
     train(discrete, rows, folder=tmp_path)
-    lines = (tmp_path / "log.jsonl").read_text().splitlines()
-    assert [json.loads(line)["step"] for line in lines] == list(range(1, 9))
+    lines = map(json.loads, (tmp_path / "log.jsonl").read_text().splitlines())
+    assert [line["step"] for line in lines] == list(range(1, 9))
 
 
 @pytest.mark.parametrize("is_finished", [False, True])
