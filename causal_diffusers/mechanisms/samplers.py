@@ -9,6 +9,9 @@ References:
     Classifier-free diffusion guidance (Ho & Salimans, 2022), Sec. 3.
     Denoising diffusion implicit models (Song, Meng & Ermon, 2021), Sec. 4.
     DPM-Solver++ (Lu et al., 2022), Sec. 3.
+    Elucidating the design space of diffusion-based generative models (Karras et al., 2022),
+    Sec. 3 (Euler).
+    UniPC: a unified predictor-corrector framework (Zhao et al., 2023), Sec. 3.
 """
 
 from __future__ import annotations
@@ -20,7 +23,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler, SchedulerMixin
+from diffusers import (
+    DDIMScheduler,
+    DDPMScheduler,
+    DPMSolverMultistepScheduler,
+    DPMSolverSinglestepScheduler,
+    EulerDiscreteScheduler,
+    SchedulerMixin,
+    UniPCMultistepScheduler,
+)
 from torch import Tensor
 
 from causal_diffusers.backbones.files import construct
@@ -28,9 +39,15 @@ from causal_diffusers.errors import CheckpointError
 
 __all__ = ["denoise", "describe_sampler", "load_sampler"]
 
-_KNOWN = {
-    kind.__name__: kind for kind in (DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler)
-}
+_KINDS = (
+    DDIMScheduler,
+    DDPMScheduler,
+    DPMSolverMultistepScheduler,
+    DPMSolverSinglestepScheduler,
+    EulerDiscreteScheduler,
+    UniPCMultistepScheduler,
+)
+_KNOWN = {kind.__name__: kind for kind in _KINDS}
 
 
 def denoise(

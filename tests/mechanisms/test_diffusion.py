@@ -9,7 +9,7 @@ from diffusers import (
     DDPMPipeline,
     DDPMScheduler,
     DPMSolverMultistepScheduler,
-    EulerDiscreteScheduler,
+    HeunDiscreteScheduler,
 )
 
 from causal_diffusers.errors import CheckpointError
@@ -232,9 +232,9 @@ def test_another_sampler_survives_the_disk(f, tmp_path):
 
 
 def test_a_sampler_that_could_not_be_loaded_is_refused_before_anything_is_written(f, tmp_path):
-    f.scheduler = EulerDiscreteScheduler.from_config(f.scheduler.config)
+    f.scheduler = HeunDiscreteScheduler.from_config(f.scheduler.config)
     sample(f, 2)
-    with pytest.raises(ValueError, match="got EulerDiscreteScheduler"):
+    with pytest.raises(ValueError, match="got HeunDiscreteScheduler"):
         f.save_pretrained(tmp_path / "folder")
     assert not (tmp_path / "folder").exists()
 
