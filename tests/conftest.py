@@ -1,6 +1,7 @@
 """What every test gets: one thread, no network, an empty cache, a device and a dtype."""
 
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -23,6 +24,13 @@ def pytest_addoption(parser):
 
 def pytest_unconfigure():
     _CACHE.cleanup()
+
+
+@pytest.fixture(autouse=True)
+def _same_initial_weights():
+    """Modules draw their initial weights from torch's own generator: start it anew."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
 
 
 @pytest.fixture
