@@ -100,13 +100,14 @@ def _identify(options: argparse.Namespace) -> None:
 
 def _plan(options: argparse.Namespace) -> None:
     from causal_diffusers.graphs import HGraph
+    from causal_diffusers.graphs.notation import write_set
     from causal_diffusers.sources import read_graph
 
     if _is_pipeline(options.source):
         print(_load(options.source).plan())
         return
     for number, stage in enumerate(HGraph(read_graph(options.source)).plan(), start=1):
-        print(f"stage {number}: {_names(stage.variables)}; {stage}")
+        print(f"stage {number}: {write_set(stage.variables)}; {stage}")
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -195,10 +196,6 @@ def _load(source: str) -> CausalPipeline:
     from causal_diffusers.pipeline import CausalPipeline
 
     return CausalPipeline.from_pretrained(source)
-
-
-def _names(names: frozenset[str]) -> str:
-    return "{" + ", ".join(sorted(names)) + "}"
 
 
 def _parser() -> argparse.ArgumentParser:

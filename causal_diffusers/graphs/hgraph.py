@@ -93,6 +93,7 @@ from typing import final
 import networkx as nx
 
 from causal_diffusers.graphs.admg import ADMG
+from causal_diffusers.graphs.notation import write_set
 
 __all__ = ["HGraph", "HNode", "Stage", "least_rule2_superset"]
 
@@ -174,9 +175,9 @@ class Stage:
 
     def __str__(self) -> str:
         """Say what the stage looks at."""
-        given = f" given {_braces(self.parents)}" if self.parents else ""
-        frozen = f", {_braces(self.frozen)} frozen" if self.frozen else ""
-        return f"matched on {_braces(self.joint)}{given}{frozen}"
+        given = f" given {write_set(self.parents)}" if self.parents else ""
+        frozen = f", {write_set(self.frozen)} frozen" if self.frozen else ""
+        return f"matched on {write_set(self.joint)}{given}{frozen}"
 
 
 @final
@@ -319,7 +320,3 @@ def _union(masks: Iterable[int]) -> int:
     for mask in masks:
         union |= mask
     return union
-
-
-def _braces(names: frozenset[str]) -> str:
-    return f"{{{', '.join(sorted(names))}}}"

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import final
 
-__all__ = ["LATEX", "TEXT", "Notation", "extend_scope"]
+__all__ = ["LATEX", "TEXT", "Notation", "extend_scope", "write_set"]
 
 
 @final
@@ -124,6 +124,22 @@ def extend_scope(scope: Mapping[str, str], bound: Iterable[str]) -> dict[str, st
     """
     used = set(scope.values())
     return {**scope, **{name: _fresh(name, used) for name in bound}}
+
+
+def write_set(names: Iterable[str]) -> str:
+    """Write a set of variables, in alphabetical order.
+
+    Arguments:
+        names: The variables.
+
+    Returns:
+        The set as text.
+
+    Example:
+        >>> print(write_set({"B", "A"}))
+        {A, B}
+    """
+    return "{" + ", ".join(sorted(names)) + "}"
 
 
 def _fresh(name: str, used: set[str]) -> str:

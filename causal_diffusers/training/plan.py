@@ -12,9 +12,10 @@ References:
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from causal_diffusers.graphs import ADMG, HGraph, Stage
+from causal_diffusers.graphs.notation import write_set
 from causal_diffusers.mechanisms import DiffusionMechanism, Mechanism
 
 __all__ = ["PlannedStage", "TrainingPlan", "objective_of"]
@@ -58,10 +59,8 @@ class PlannedStage:
         return self.stage.frozen
 
     def __str__(self) -> str:
-        trained = "; ".join(f"{_set(names)} by {objective}" for names, objective in self.districts)
-        given = f" given {_set(self.stage.parents)}" if self.stage.parents else ""
-        frozen = f", {_set(self.stage.frozen)} frozen" if self.stage.frozen else ""
-        return f"{trained}; matched on {_set(self.stage.joint)}{given}{frozen}"
+        trained = (f"{write_set(names)} by {objective}" for names, objective in self.districts)
+        return f"{'; '.join(trained)}; {self.stage}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,8 +101,8 @@ class TrainingPlan:
         missing = [name for name in graph.variables if name not in mechanisms]
         if missing:
             raise ValueError(
-                f"A plan needs the mechanism of every variable: got none for {_set(missing)}. "
-                "Load the pipeline with all its components."
+                "A plan needs the mechanism of every variable: got none for "
+                f"{write_set(missing)}. Load the pipeline with all its components."
             )
         districts = [tuple(v for v in graph.variables if v in d) for d in graph.districts()]
         objectives = {d: objective_of(mechanisms[d[0]]) for d in districts}
@@ -143,7 +142,3 @@ def objective_of(mechanism: Mechanism) -> str:
         'denoising'
     """
     return "denoising" if isinstance(mechanism, DiffusionMechanism) else "likelihood"
-
-
-def _set(names: Iterable[str]) -> str:
-    return "{" + ", ".join(sorted(names)) + "}"
