@@ -11,7 +11,13 @@ To add one: a file here that subclasses `Mechanism`, a row above, an entry in th
 zoo, and its name in the list of classes that a pipeline on disk may name.
 """
 
-from causal_diffusers.mechanisms.base import LikelihoodMechanism, Mechanism, SamplingOptions
+from causal_diffusers.mechanisms.base import (
+    InvertibleMechanism,
+    LikelihoodMechanism,
+    Mechanism,
+    RelaxedMechanism,
+    SamplingOptions,
+)
 from causal_diffusers.mechanisms.categorical import CategoricalMechanism
 from causal_diffusers.mechanisms.component import Component
 from causal_diffusers.mechanisms.confounder import ConfounderPrior
@@ -22,7 +28,9 @@ __all__ = [
     "Component",
     "ConfounderPrior",
     "DiffusionMechanism",
+    "InvertibleMechanism",
     "LikelihoodMechanism",
     "Mechanism",
+    "RelaxedMechanism",
     "SamplingOptions",
 ]

@@ -28,8 +28,10 @@ if TYPE_CHECKING:
     from typing import Self
 
 __all__ = [
+    "InvertibleMechanism",
     "LikelihoodMechanism",
     "Mechanism",
+    "RelaxedMechanism",
     "SamplingOptions",
     "check_components",
     "check_count",
@@ -290,4 +292,86 @@ class LikelihoodMechanism(Mechanism):
 
         Returns:
             Log-probabilities with shape (B,), or (B, M) if `outer`.
+        """
+
+
+class InvertibleMechanism(LikelihoodMechanism):
+    r"""A mechanism whose noise can be read off its value: $v \leftrightarrow \varepsilon$.
+
+    For every value, `assign(abduct(v, pa, u), pa, u)` is `v` again.
+
+    Example:
+        >>> issubclass(InvertibleMechanism, LikelihoodMechanism)
+        True
+    """
+
+    @abc.abstractmethod
+    def abduct(
+        self,
+        values: Tensor,
+        parents: Mapping[str, Tensor],
+        confounders: Mapping[str, Tensor],
+    ) -> Tensor:
+        r"""Read off the exogenous noise $\varepsilon = f_V^{-1}(v; pa, u)$.
+
+        Arguments:
+            values: Encoded values with shape (N, *shape).
+            parents: Encoded parents, each with shape (N, *shape).
+            confounders: One draw a row, (N, ...).
+
+        Returns:
+            The noise, with shape (N, *shape); standard normal if the model is true.
+        """
+
+    @abc.abstractmethod
+    def assign(
+        self,
+        exogenous: Tensor,
+        parents: Mapping[str, Tensor],
+        confounders: Mapping[str, Tensor],
+    ) -> Tensor:
+        r"""Compute $v = f_V(pa, u, \varepsilon)$ from given noise.
+
+        Arguments:
+            exogenous: The noise, with shape (N, *shape).
+            parents: Encoded parents, each with shape (N, *shape).
+            confounders: One draw a row, (N, ...).
+
+        Returns:
+            Encoded values with shape (N, *shape).
+        """
+
+
+class RelaxedMechanism(Mechanism):
+    """A mechanism whose draws have a gradient, as adversarial training needs.
+
+    Example:
+        >>> from causal_diffusers.mechanisms import CategoricalMechanism
+        >>> issubclass(CategoricalMechanism, RelaxedMechanism)
+        True
+    """
+
+    @abc.abstractmethod
+    def relaxed_sample(
+        self,
+        parents: Mapping[str, Tensor],
+        confounders: Mapping[str, Tensor],
+        *,
+        num_samples: int,
+        generator: torch.Generator,
+        temperature: float = 0.5,
+    ) -> Tensor:
+        """Draw samples whose gradient reaches the weights, the parents and the confounders.
+
+        Arguments:
+            parents: Encoded parents, (N, *shape); categorical ones may be one-hot.
+            confounders: One draw a row, (N, ...).
+            num_samples: N.
+            generator: The source of the exogenous noise.
+            temperature: How smooth a relaxed categorical draw is, positive; what is
+                smooth by nature ignores it.
+
+        Returns:
+            Samples: one-hot with shape (N, K) for a categorical variable, else
+            (N, *shape).
         """

@@ -20,14 +20,18 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from causal_diffusers.mechanisms.base import LikelihoodMechanism, SamplingOptions
+from causal_diffusers.mechanisms.base import (
+    LikelihoodMechanism,
+    RelaxedMechanism,
+    SamplingOptions,
+)
 from causal_diffusers.mechanisms.encoders import ParentEncoder, confounder_features
 from causal_diffusers.variables import Categorical, Confounder, Variable
 
 __all__ = ["CategoricalMechanism"]
 
 
-class CategoricalMechanism(LikelihoodMechanism):
+class CategoricalMechanism(LikelihoodMechanism, RelaxedMechanism):
     """The mechanism of a categorical variable: a small network that ends in a softmax.
 
     Arguments:
