@@ -21,6 +21,7 @@ SCRIPTS = [path for top in SCRIPT_FOLDERS for path in sorted(ROOT.glob(f"{top}/*
 LAYERS = [
     {"", "__version__", "errors"},  # "" is the top level: what it imports, it imports on first use
     {"aliases", "seeding", "graphs"},
+    {"metrics"},
     {"variables"},
     {"blueprint"},
     {"systems"},
@@ -32,7 +33,6 @@ LAYERS = [
     {"query"},
     {"training"},
     {"inference"},
-    {"metrics"},
     {"discovery"},
     {"card"},
     {"hub"},

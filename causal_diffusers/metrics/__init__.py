@@ -1,10 +1,41 @@
 """How far is an answer from the truth, and how far would a perfect sampler be?
 
-| Measure | File | Paper |
-|---|---|---|
-| Total variation, and its floor under sampling | `distance` | Levin & Peres (2017), Ch. 4 |
+| Measure | File | Beside it | Paper |
+|---|---|---|---|
+| Total variation | `distance` | its floor under sampling | Levin & Peres (2017), Ch. 4 |
+| KL divergence | `divergence` | the same floor, simulated | Cover & Thomas (2006) |
+| MMD | `kernel` | floor and p-value by permutation | Gretton et al. (2012) |
+| FID, KID | `images` | what real images score | Heusel et al. (2017), Bińkowski et al. (2018) |
+| Classifier agreement | `agreement` | Wilson's interval | Odena et al. (2017) |
+| Anything else | `bootstrap` | a percentile interval | Efron & Tibshirani (1993) |
 """
 
+from causal_diffusers.metrics.agreement import classifier_agreement
+from causal_diffusers.metrics.bootstrap import Interval, bootstrap_interval, wilson_interval
 from causal_diffusers.metrics.distance import SamplingFloor, sampling_floor, total_variation
+from causal_diffusers.metrics.divergence import kl_divergence
+from causal_diffusers.metrics.images import (
+    ImageDistance,
+    extract_features,
+    frechet_distance,
+    kernel_distance,
+)
+from causal_diffusers.metrics.kernel import KernelTest, kernel_two_sample_test, squared_mmd
 
-__all__ = ["SamplingFloor", "sampling_floor", "total_variation"]
+__all__ = [
+    "ImageDistance",
+    "Interval",
+    "KernelTest",
+    "SamplingFloor",
+    "bootstrap_interval",
+    "classifier_agreement",
+    "extract_features",
+    "frechet_distance",
+    "kernel_distance",
+    "kernel_two_sample_test",
+    "kl_divergence",
+    "sampling_floor",
+    "squared_mmd",
+    "total_variation",
+    "wilson_interval",
+]

@@ -15,6 +15,7 @@ References:
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import torch
 from numpy.typing import ArrayLike
@@ -70,13 +71,19 @@ def total_variation(p: ArrayLike, q: ArrayLike) -> Tensor:
         >>> total_variation([1.0, 0.0], [[1.0, 0.0], [0.0, 1.0]]).tolist()
         [0.0, 1.0]
     """
+    p, q = check_pair(p, q)
+    return (p - q).abs().sum(dim=-1) / 2
+
+
+def check_pair(p: ArrayLike, q: ArrayLike) -> tuple[Tensor, Tensor]:
+    """Refuse what are no two distributions over the same values."""
     p, q = _distributions(p, "p"), _distributions(q, "q")
     if p.shape[-1] != q.shape[-1]:
         raise ValueError(
             f"`p` and `q` must be over the same values: got {p.shape[-1]} and {q.shape[-1]} of "
             "them. Give values that one of them never takes the probability zero."
         )
-    return (p - q).abs().sum(dim=-1) / 2
+    return p, q
 
 
 def sampling_floor(
@@ -85,6 +92,7 @@ def sampling_floor(
     *,
     generator: torch.Generator,
     repeats: int = 1000,
+    measure: Callable[[Tensor, Tensor], Tensor] = total_variation,
 ) -> SamplingFloor:
     r"""Simulate a perfect sampler: N draws from each of m distributions, the worst distance.
 
@@ -97,6 +105,7 @@ def sampling_floor(
         num_samples: N, the draws from each.
         generator: The source of randomness.
         repeats: How often the whole comparison is repeated.
+        measure: The distance of frequencies from the truth, such as `kl_divergence`.
 
     Returns:
         Mean and 95 % point of the worst of the m distances.
@@ -118,7 +127,7 @@ def sampling_floor(
         )
     truth = torch.atleast_2d(_distributions(probabilities, "probabilities"))
     counts = _multinomial(truth.expand(repeats, *truth.shape), num_samples, generator)
-    return SamplingFloor.of(total_variation(counts / num_samples, truth).amax(dim=-1))
+    return SamplingFloor.of(measure(counts / num_samples, truth).amax(dim=-1))
 
 
 def _multinomial(p: Tensor, total: int, generator: torch.Generator) -> Tensor:
