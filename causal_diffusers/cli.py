@@ -104,8 +104,13 @@ def _plan(options: argparse.Namespace) -> None:
     from causal_diffusers.sources import read_graph
 
     if _is_pipeline(options.source):
-        print(_load(options.source).plan())
+        print(_load(options.source).plan(options.objective))
         return
+    if options.objective:
+        raise ValueError(
+            "`--objective` needs to know the mechanisms: got a graph. Name a saved pipeline; a "
+            "training file says it under `training`."
+        )
     for number, stage in enumerate(HGraph(read_graph(options.source)).plan(), start=1):
         print(f"stage {number}: {write_set(stage.variables)}; {stage}")
 
@@ -117,7 +122,7 @@ def _train(options: argparse.Namespace) -> None:
     output = options.output or recipe.output
     if output is None:
         raise ValueError("Where to save is not said. Add `--output DIR`, or the key `output`.")
-    print(recipe.train(output).plan())
+    print(recipe.plan(recipe.train(output)))
     print(f'Saved. Load it with `CausalPipeline.from_pretrained("{output}")`.')
 
 
@@ -257,6 +262,7 @@ def _add_plan(commands: Commands) -> Command:
         description="Print the training plan of a graph, or of a saved pipeline.",
     )
     parser.add_argument("source", metavar="GRAPH", help=f"{_GRAPH}; or a saved pipeline")
+    parser.add_argument("--objective", metavar="NAME", help="how to train a saved pipeline")
     return parser, _plan
 
 

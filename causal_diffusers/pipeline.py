@@ -166,11 +166,22 @@ class CausalPipeline(StoredPipeline):
             components[name] = ConfounderPrior(states=blueprint.confounders[name].width)
         return cls(blueprint.to_dict(), **components)
 
-    def plan(self) -> TrainingPlan:
+    def plan(
+        self, objective: str | None = None, overrides: Mapping[str, str | None] | None = None
+    ) -> TrainingPlan:
         """Plan the training: what is trained in which order, by which objective.
+
+        Arguments:
+            objective: The name of an objective, as in `TrainingConfig`; None takes what
+                suits the mechanism.
+            overrides: The objective of the district of a variable instead, by variable.
 
         Returns:
             The plan; print it to read it.
+
+        Raises:
+            KeyError: If an objective is chosen for something that is no variable.
+            ValueError: If an objective is not known, or cannot train a mechanism.
 
         Example:
             >>> two = Categorical([0, 1])
@@ -180,7 +191,7 @@ class CausalPipeline(StoredPipeline):
         """
         from causal_diffusers.training import TrainingPlan
 
-        return TrainingPlan.of(self.graph, self.mechanisms)
+        return TrainingPlan.of(self.graph, self.mechanisms, objective, overrides)
 
     def identify(
         self,

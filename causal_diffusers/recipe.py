@@ -45,7 +45,7 @@ from causal_diffusers.sources import read_graph, read_rows
 if TYPE_CHECKING:
     from causal_diffusers.mechanisms import Mechanism
     from causal_diffusers.pipeline import CausalPipeline
-    from causal_diffusers.training import TrainingConfig
+    from causal_diffusers.training import TrainingConfig, TrainingPlan
     from causal_diffusers.variables import Variable
 
 __all__ = ["Recipe"]
@@ -173,6 +173,18 @@ class Recipe:
             chosen |= self.training["overrides"][variable]
         _mapping(chosen, fields, "`training`")
         return TrainingConfig(**chosen)
+
+    def plan(self, pipe: CausalPipeline) -> TrainingPlan:
+        """Plan the training of a pipeline as the file says.
+
+        Arguments:
+            pipe: The pipeline.
+
+        Returns:
+            The plan, with the objectives that the file chooses.
+        """
+        overrides = {n: self.config(n).objective for n in self.training.get("overrides") or {}}
+        return pipe.plan(self.config().objective, overrides)
 
     def train(self, output: str | Path) -> CausalPipeline:
         """Train the pipeline and save it; continue if it was interrupted.

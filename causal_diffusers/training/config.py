@@ -50,6 +50,8 @@ class TrainingConfig:
         checkpoint_every: Steps between two checkpoints.
         draws: Points of the Sobol set of Gaussian confounders.
         seed: Where all randomness of training comes from.
+        objective: `"likelihood"`, `"denoising"` or `"adversarial"`; None takes what suits
+            the mechanism.
 
     Raises:
         ValueError: If a value is out of range.
@@ -71,11 +73,12 @@ class TrainingConfig:
     checkpoint_every: int = 500
     draws: int = 256
     seed: int = 0
+    objective: str | None = None
 
     def __post_init__(self) -> None:
         for name, (rule, holds) in _RULES.items():
             value = getattr(self, name)
-            left_open = value is None and name in _OPEN
+            left_open = value is None and name in (*_OPEN, "objective")
             if not left_open and not holds(value):
                 way_out = " None leaves it to the objective." if name in _OPEN else ""
                 raise ValueError(f"`TrainingConfig.{name}` is {rule}: got {value!r}.{way_out}")
@@ -113,6 +116,7 @@ def _is_in(low: float, high: float) -> Callable[[object], bool]:
 
 _COUNT = "an integer of at least 1", _is_count
 _RULES: dict[str, tuple[str, Callable[[object], bool]]] = {
+    "objective": ("the name of an objective", lambda value: isinstance(value, str)),
     "steps": _COUNT,
     "batch_size": _COUNT,
     "learning_rate": ("a positive number", _is_in(math.ulp(0.0), math.inf)),

@@ -1,8 +1,10 @@
 r"""Train a pipeline module by module, following its plan.
 
-The districts of the graph are trained one after the other in the order of the H-graph.
-A finished district is written to disk and skipped when training starts again; one that
-was interrupted continues from its checkpoint. What is already trained never moves.
+The districts of the graph are trained one after the other in the order of the H-graph
+(those of one h-node that are matched by sampling, together), each by the objective that
+the config chooses, in one lesson or several. A finished district is written to disk and
+skipped when training starts again; one that was interrupted continues from its
+checkpoint. What is already trained never moves.
 
 References:
     Modular learning of deep causal generative models for high-dimensional causal
@@ -12,21 +14,23 @@ References:
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
-from causal_diffusers.mechanisms import Component, DiffusionMechanism
+from causal_diffusers.graphs.notation import write_set
+from causal_diffusers.mechanisms import Component
 from causal_diffusers.training.checkpoint import Checkpoint, StageFiles
 from causal_diffusers.training.config import TrainingConfig
 from causal_diffusers.training.data import Columns, Rows
-from causal_diffusers.training.denoising import DenoisingObjective
-from causal_diffusers.training.likelihood import LikelihoodObjective
+from causal_diffusers.training.lessons import lessons_of
 from causal_diffusers.training.objective import Objective
 from causal_diffusers.training.origin import describe, made_from
+from causal_diffusers.training.plan import TrainingPlan
 
 if TYPE_CHECKING:
     from causal_diffusers.pipeline import CausalPipeline
@@ -54,7 +58,8 @@ class ModularTrainer:
         ValueError: If a column holds a value that its variable cannot take, NaN
             included (variable and row are named); if a component of the pipeline is
             missing or not in float32; if two overrides disagree about one district; if
-            fp16 is asked for without a GPU.
+            an objective is not known or cannot train a mechanism; if fp16 is asked for
+            without a GPU.
 
     Example:
         >>> from causal_diffusers import Categorical, CausalPipeline
@@ -77,6 +82,7 @@ class ModularTrainer:
         self.overrides = _checked_overrides(overrides)
         self.components = {name: _trainable(name, c) for name, c in pipe.components.items()}
         self._check_overrides()
+        self.plan = self._planned()
         self.rows = Rows(dataset, pipe.variables)
         self.folder = None if output_dir is None else Path(output_dir)
 
@@ -90,48 +96,63 @@ class ModularTrainer:
         """
         from causal_diffusers.training.stage import train_stage
 
-        districts = self._districts()
-        objectives = {district: self.objective(district) for district in districts}
-        for district, objective in objectives.items():
-            self._check_files(district, objective)
+        taught = [self._lessons(variables) for _, variables, _ in self.plan.modules]
+        lessons = [lesson for module in taught for lesson in module]
+        for lesson in lessons:
+            self._check_files(lesson)
         self._remember_start()
         with _back_home(self.components):
-            for district, objective in objectives.items():
-                config, folder = self._config(district), self._folder(district)
-                label = "{" + ", ".join(district) + "}"
-                train_stage(objective, self.rows, config, label=label, folder=folder)
+            for lesson in lessons:
+                train_stage(
+                    lesson.objective,
+                    self.rows,
+                    lesson.config,
+                    label=lesson.label,
+                    folder=lesson.folder,
+                )
 
-    def objective(self, variables: District) -> Objective:
-        """Build the objective of one district.
+    def objectives(self, variables: Collection[str]) -> tuple[Objective, ...]:
+        """Build the objectives that train a district, or districts of an h-node together.
 
         Arguments:
-            variables: The variables of the district.
+            variables: Variables of what is trained at once.
 
         Returns:
-            The objective, over the pipeline's own components.
+            The objectives, over the pipeline's own components, in the order in which they
+            are minimised.
 
         Raises:
-            TypeError: If a confounded variable has a mechanism without a likelihood.
+            KeyError: If the variables are trained apart.
 
         Example:
             >>> from causal_diffusers import Categorical, CausalPipeline
             >>> two = Categorical([0, 1])
             >>> pipe = CausalPipeline.from_graph("X <-> Y", dict.fromkeys("XY", two))
             >>> trainer = ModularTrainer(pipe, {"X": [0, 1], "Y": [0, 1]})
-            >>> trainer.objective(("X", "Y")).columns
-            ('X', 'Y')
+            >>> [objective.columns for objective in trainer.objectives("X")]
+            [('X', 'Y')]
         """
-        mechanisms = {name: self.pipe.mechanisms[name] for name in variables}
-        only = mechanisms[variables[0]]
-        if isinstance(only, DiffusionMechanism) and len(variables) == 1:
-            return DenoisingObjective(variables[0], only)
-        confounders = {n: u for m in mechanisms.values() for n, u in m.confounders.items()}
-        priors = {n: self.pipe.scm.priors[n] for n, u in confounders.items() if u.states}
-        return LikelihoodObjective(mechanisms, confounders, priors, self._config(variables).draws)
+        for planned, module, objective in self.plan.modules:
+            if set(variables) <= set(module):
+                config = self._config(module)
+                return lessons_of(objective, module, planned.stage, self.pipe.scm, config)
+        raise KeyError(f"{write_set(variables)} is not trained as one. See `trainer.plan`.")
 
-    def _districts(self) -> list[District]:
-        """List the districts in the order in which they are trained."""
-        return [variables for planned in self.pipe.plan() for variables, _ in planned.districts]
+    def _lessons(self, module: District) -> list[_Lesson]:
+        """Give each objective of a module a label and a folder."""
+        objectives, config = self.objectives(module), self._config(module)
+        label, folder = "{" + ", ".join(module) + "}", self._folder(module)
+        if len(objectives) == 1:
+            return [_Lesson(label, objectives[0], config, folder)]
+        return [
+            _Lesson(f"{label}, {o.name}", o, config, None if folder is None else folder / o.name)
+            for o in objectives
+        ]
+
+    def _planned(self) -> TrainingPlan:
+        """Plan with the objectives that the configs choose."""
+        overrides = {name: config.objective for name, config in self.overrides.items()}
+        return self.pipe.plan(self.config.objective, overrides)
 
     def _check_overrides(self) -> None:
         from causal_diffusers.training.stage import check_precision
@@ -142,27 +163,26 @@ class ModularTrainer:
                 f"`overrides` names {sorted(unknown)}, and the variables are "
                 f"{list(self.pipe.graph.variables)}."
             )
-        for district in self._districts():
+        for district in self.pipe.graph.districts():
             check_precision(self._config(district))
 
-    def _config(self, variables: District) -> TrainingConfig:
-        chosen = {name: self.overrides[name] for name in variables if name in self.overrides}
+    def _config(self, variables: Collection[str]) -> TrainingConfig:
+        chosen = {name: c for name, c in self.overrides.items() if name in variables}
         if len(set(chosen.values())) > 1:
             raise ValueError(
                 f"`overrides` gives {' and '.join(chosen)} different configs: they are one "
-                "district, trained as one. Name one of them, or give both the same."
+                "district, or trained as one. Name one of them, or give both the same."
             )
         return next(iter(chosen.values()), self.config)
 
     def _folder(self, variables: District) -> Path | None:
         return None if self.folder is None else self.folder / "+".join(variables)
 
-    def _check_files(self, variables: District, objective: Objective) -> None:
+    def _check_files(self, lesson: _Lesson) -> None:
         """Refuse the files of another training before any time is spent."""
-        folder = self._folder(variables)
-        if folder is not None:
-            made = made_from(objective, self.rows, self._config(variables))
-            StageFiles(folder, made).check()
+        if lesson.folder is not None:
+            made = made_from(lesson.objective, self.rows, lesson.config)
+            StageFiles(lesson.folder, made).check()
 
     def _remember_start(self) -> None:
         """Write the weights that training starts from, or restore them after a kill."""
@@ -181,6 +201,16 @@ class ModularTrainer:
             if not start.exists():
                 start.write(weights)
         start.restore(weights)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Lesson:
+    """One objective that is minimised: how, under which name, and where it is kept."""
+
+    label: str
+    objective: Objective
+    config: TrainingConfig
+    folder: Path | None
 
 
 def _checked(argument: str, config: object) -> TrainingConfig:

@@ -16,7 +16,7 @@ from causal_diffusers.training.objective import Objective
 
 __all__ = ["describe", "made_from"]
 
-_WITHOUT_EFFECT = {"checkpoint_every"}  # on the weights that training ends in
+_WITHOUT_EFFECT = {"checkpoint_every", "objective"}  # beyond the objective that is made of it
 
 
 def made_from(objective: Objective, rows: Rows, config: TrainingConfig) -> dict[str, Any]:

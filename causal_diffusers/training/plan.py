@@ -2,7 +2,8 @@
 
 The order is that of the H-graph (`causal_diffusers.graphs.hgraph`). The likelihood does
 not need it, for its districts are independent, but it is the order in which a module may
-be matched by sampling, and one order serves both.
+be matched by sampling, and one order serves both. Districts of one h-node that are matched
+by sampling are matched together, after those that are trained on their own.
 
 References:
     Modular learning of deep causal generative models for high-dimensional causal
@@ -16,9 +17,12 @@ from collections.abc import Iterator, Mapping
 
 from causal_diffusers.graphs import ADMG, HGraph, Stage
 from causal_diffusers.graphs.notation import write_set
-from causal_diffusers.mechanisms import DiffusionMechanism, Mechanism
+from causal_diffusers.mechanisms import Mechanism
+from causal_diffusers.training.lessons import OBJECTIVES, check_objective, objective_of
 
-__all__ = ["PlannedStage", "TrainingPlan", "objective_of"]
+__all__ = ["PlannedStage", "TrainingPlan"]
+
+District = tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +31,8 @@ class PlannedStage:
 
     Arguments:
         stage: The stage of the H-graph.
-        districts: Its districts, each trained on its own, with the objective of each.
+        modules: What is trained one after the other, with the objective of each: a
+            district, or the districts that are trained together.
 
     Example:
         >>> stage = HGraph(ADMG.parse("X -> Y")).plan()[1]
@@ -36,7 +41,7 @@ class PlannedStage:
     """
 
     stage: Stage
-    districts: tuple[tuple[tuple[str, ...], str], ...]
+    modules: tuple[tuple[tuple[str, ...], str], ...]
 
     @property
     def variables(self) -> frozenset[str]:
@@ -59,7 +64,7 @@ class PlannedStage:
         return self.stage.frozen
 
     def __str__(self) -> str:
-        trained = (f"{write_set(names)} by {objective}" for names, objective in self.districts)
+        trained = (f"{write_set(names)} by {objective}" for names, objective in self.modules)
         return f"{'; '.join(trained)}; {self.stage}"
 
 
@@ -78,18 +83,28 @@ class TrainingPlan:
     stages: tuple[PlannedStage, ...]
 
     @classmethod
-    def of(cls, graph: ADMG, mechanisms: Mapping[str, Mechanism]) -> TrainingPlan:
+    def of(
+        cls,
+        graph: ADMG,
+        mechanisms: Mapping[str, Mechanism],
+        objective: str | None = None,
+        overrides: Mapping[str, str | None] | None = None,
+    ) -> TrainingPlan:
         """Plan the training of mechanisms in a graph.
 
         Arguments:
             graph: The graph.
             mechanisms: A mechanism for each of its variables.
+            objective: The name of an objective; None takes what suits the mechanism.
+            overrides: The objective of the district of a variable instead, by variable.
 
         Returns:
             The plan.
 
         Raises:
-            ValueError: If a variable has no mechanism.
+            KeyError: If an objective is chosen for something that is no variable.
+            ValueError: If a variable has no mechanism, an objective is not known or cannot
+                train a mechanism, or two are chosen for one district.
 
         Example:
             >>> from causal_diffusers.mechanisms import CategoricalMechanism
@@ -104,16 +119,22 @@ class TrainingPlan:
                 "A plan needs the mechanism of every variable: got none for "
                 f"{write_set(missing)}. Load the pipeline with all its components."
             )
-        districts = [tuple(v for v in graph.variables if v in d) for d in graph.districts()]
-        objectives = {d: objective_of(mechanisms[d[0]]) for d in districts}
+        names = graph.variables
+        chosen = dict(overrides or {})
+        if unknown := [name for name in chosen if name not in names]:
+            raise KeyError(f"`overrides` names {unknown}, and the variables are {list(names)}.")
+        districts = [tuple(v for v in names if v in d) for d in graph.districts()]
+        objectives = {d: _choose(d, mechanisms, objective, chosen) for d in districts}
         return cls(
             tuple(
-                PlannedStage(
-                    stage, tuple(o for o in objectives.items() if o[0][0] in stage.variables)
-                )
-                for stage in HGraph(graph).plan()
+                PlannedStage(stage, _modules(stage, objectives)) for stage in HGraph(graph).plan()
             )
         )
+
+    @property
+    def modules(self) -> tuple[tuple[PlannedStage, District, str], ...]:
+        """All that is trained, in order: the stage, the variables and the objective."""
+        return tuple((stage, *module) for stage in self.stages for module in stage.modules)
 
     def __iter__(self) -> Iterator[PlannedStage]:
         return iter(self.stages)
@@ -128,17 +149,33 @@ class TrainingPlan:
         return "\n".join(f"stage {i}: {stage}" for i, stage in enumerate(self.stages, start=1))
 
 
-def objective_of(mechanism: Mechanism) -> str:
-    """Name the objective by which a mechanism is trained.
+def _choose(
+    district: District,
+    mechanisms: Mapping[str, Mechanism],
+    objective: str | None,
+    overrides: Mapping[str, str | None],
+) -> str:
+    """Take the objective that was chosen for a district, else the one that suits it."""
+    named = {name: overrides[name] for name in district if name in overrides}
+    if len(set(named.values())) > 1:
+        raise ValueError(
+            f"`overrides` gives {' and '.join(named)} different objectives: they are one "
+            "district, trained as one. Name one of them, or give both the same."
+        )
+    chosen = next(iter(named.values()), objective)
+    own = {name: mechanisms[name] for name in district}
+    if chosen is None:
+        return objective_of(*own.values())
+    check_objective(chosen, own)
+    return chosen
 
-    Arguments:
-        mechanism: The mechanism of one variable of the district.
 
-    Returns:
-        `"denoising"` or `"likelihood"`.
-
-    Example:
-        >>> objective_of(DiffusionMechanism())
-        'denoising'
-    """
-    return "denoising" if isinstance(mechanism, DiffusionMechanism) else "likelihood"
+def _modules(stage: Stage, objectives: Mapping[District, str]) -> tuple[tuple[District, str], ...]:
+    """Group the districts of an h-node: first those on their own, then those together."""
+    own = [(d, o) for d, o in objectives.items() if d[0] in stage.variables]
+    modules = [(d, o) for d, o in own if not OBJECTIVES[o].is_joint]
+    for name in OBJECTIVES:
+        together = tuple(v for d, o in own if o == name for v in d)
+        if OBJECTIVES[name].is_joint and together:
+            modules.append((together, name))
+    return tuple(modules)

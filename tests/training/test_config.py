@@ -28,6 +28,7 @@ WRONG = [
     ("checkpoint_every", 0),
     ("draws", 0),
     ("seed", 1.5),
+    ("objective", 3),
     ("seed", None),
 ]
 
@@ -70,4 +71,5 @@ def test_the_defaults_are_those_of_the_shipped_weights():
         "checkpoint_every": 500,
         "draws": 256,
         "seed": 0,
+        "objective": None,
     }
