@@ -3,7 +3,8 @@
 | System | File | Truth |
 |---|---|---|
 | Random discrete SCM over any ADMG | `discrete` | enumeration of P(V), P(Y given do X, Z) |
-| Front-door digits: real handwriting | `digits` | enumeration of U, W and the images |
+| Front-door digits, 8x8 | `front_door`, `digits` | enumeration of U, W and the images |
+| Front-door MNIST, 32x32 | `front_door`, `mnist` | enumeration of U, W and the images |
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from causal_diffusers.systems.digits import FrontDoorDigits
     from causal_diffusers.systems.discrete import DiscreteSCM
+    from causal_diffusers.systems.mnist import FrontDoorMNIST
 
-__all__ = ["DiscreteSCM", "FrontDoorDigits"]
+__all__ = ["DiscreteSCM", "FrontDoorDigits", "FrontDoorMNIST"]
 
 _HOMES = {
     "DiscreteSCM": "causal_diffusers.systems.discrete",
     "FrontDoorDigits": "causal_diffusers.systems.digits",
+    "FrontDoorMNIST": "causal_diffusers.systems.mnist",
 }
 
 
