@@ -5,6 +5,7 @@
 | Random discrete SCM over any ADMG | `discrete` | enumeration of P(V), P(Y given do X, Z) |
 | Front-door digits, 8x8 | `front_door`, `digits` | enumeration of U, W and the images |
 | Front-door MNIST, 32x32 | `front_door`, `mnist` | enumeration of U, W and the images |
+| Coloured bars: an image of everything | `bars` | enumeration of the labels |
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from causal_diffusers.systems.bars import ColoredBarMNIST
     from causal_diffusers.systems.digits import FrontDoorDigits
     from causal_diffusers.systems.discrete import DiscreteSCM
     from causal_diffusers.systems.mnist import FrontDoorMNIST
 
-__all__ = ["DiscreteSCM", "FrontDoorDigits", "FrontDoorMNIST"]
+__all__ = ["ColoredBarMNIST", "DiscreteSCM", "FrontDoorDigits", "FrontDoorMNIST"]
 
 _HOMES = {
+    "ColoredBarMNIST": "causal_diffusers.systems.bars",
     "DiscreteSCM": "causal_diffusers.systems.discrete",
     "FrontDoorDigits": "causal_diffusers.systems.digits",
     "FrontDoorMNIST": "causal_diffusers.systems.mnist",
