@@ -48,6 +48,7 @@ def make_pipeline(name: str, base: str, rank: int = 16) -> CausalPipeline:
 def train(options: argparse.Namespace) -> None:
     """Train every module and save the pipeline."""
     torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
     torch.manual_seed(SEED)  # the initial weights
     pipe = make_pipeline(options.name, options.base)
     system = FrontDoorMNIST(options.data)
