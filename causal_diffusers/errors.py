@@ -8,7 +8,7 @@ received, and the way out.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 __all__ = [
@@ -32,26 +32,36 @@ class GraphError(ValueError):
 
 
 class NotIdentifiableError(ValueError):
-    """A query has no answer in the observational distribution and the graph alone.
+    """A query has no answer in what was observed and the graph alone.
 
     Arguments:
         message: What was asked and why it cannot be answered.
         query: The query as text, for instance `"P(Y | do(X))"`.
-        hedge: The pair of C-forests that blocks identification.
+        hedge: The pair of C-forests that blocks identification; None if every experiment
+            sets what would have to be learned.
+        thicket: With several regimes, the hedge in each that has one, by what is set in it.
 
     Example:
         >>> NotIdentifiableError("...", query="P(Y | do(X))", hedge=None).query
         'P(Y | do(X))'
     """
 
-    def __init__(self, message: str, *, query: str, hedge: object) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        query: str,
+        hedge: object,
+        thicket: Mapping[frozenset[str], object] | None = None,
+    ) -> None:
         super().__init__(message)
         self.query = query
         self.hedge = hedge
+        self.thicket = dict(thicket or {})
 
     def __reduce__(self) -> _Recipe:
         """Pickle the facts too, which a built-in exception would forget."""
-        return _recipe(self, "query", "hedge")
+        return _recipe(self, "query", "hedge", "thicket")
 
 
 class NotInvertibleError(RuntimeError):

@@ -8,6 +8,7 @@ import torch
 
 from causal_diffusers.graphs import ADMG
 from causal_diffusers.graphs.identify import identify
+from causal_diffusers.graphs.table import Table
 from causal_diffusers.systems import DiscreteSCM
 
 NAMES = "ABCDEFGHIJ"
@@ -61,6 +62,35 @@ def case(seed, conditional=False):
 def error_of(G, query, system):
     """Compare an estimand, evaluated on P(V), with the enumerated truth."""
     answer = identify(G, *query).evaluate(system.joint())
+    truth = system.interventional(*query)
+    if answer.variables != truth.variables or answer.values.shape != truth.values.shape:
+        raise AssertionError(f"{answer.variables} {answer.values.shape}")
+    return np.abs(answer.values - truth.values).max()
+
+
+def random_regimes(rng, G):
+    """Draw what is set in up to three regimes; in half of the cases one of them is to watch."""
+    sizes = [rng.choice([1, 1, 2, 3]) for _ in range(rng.randint(1, 3))]
+    regimes = [tuple(rng.sample(G.variables, min(size, len(G.variables) - 1))) for size in sizes]
+    return rng.sample([*regimes, ()], len(regimes) + 1) if rng.random() < 0.5 else regimes
+
+
+def joints_of(system, regimes, rng):
+    """Enumerate each regime; the experimenter's choice of values is at random."""
+    G, generator = system.graph, np.random.default_rng(rng.randrange(2**31))
+    joints = {}
+    for Z in regimes:
+        rest = [name for name in G.variables if name not in Z]
+        table = system.interventional(rest, do=Z)
+        chosen = generator.uniform(0.2, 1, size=table.values.shape[len(rest) :])
+        joints[Z] = Table(table.values * chosen, table.variables).order(*G.variables).values
+    return joints
+
+
+def error_in_regimes(G, query, regimes, system, seed=0):
+    """Compare an estimand, evaluated on the joints of its regimes, with the enumerated truth."""
+    estimand = identify(G, *query, experiments=regimes)
+    answer = estimand.evaluate(joints_of(system, regimes, random.Random(seed)))
     truth = system.interventional(*query)
     if answer.variables != truth.variables or answer.values.shape != truth.values.shape:
         raise AssertionError(f"{answer.variables} {answer.values.shape}")

@@ -9,7 +9,11 @@ from causal_diffusers import errors
 
 CASES = [
     (errors.GraphError, ValueError, {}),
-    (errors.NotIdentifiableError, ValueError, {"query": "P(Y | do(X))", "hedge": ("F", "F'")}),
+    (
+        errors.NotIdentifiableError,
+        ValueError,
+        {"query": "P(Y | do(X))", "hedge": ("F", "F'"), "thicket": {}},
+    ),
     (errors.NotInvertibleError, RuntimeError, {"variable": "xray"}),
     (errors.ShapeError, ValueError, {"variable": "x", "expected": (1,), "received": (2,)}),
     (errors.CheckpointError, RuntimeError, {"path": "model_index.json"}),

@@ -5,8 +5,9 @@ r"""Who listens to whom, and what follows from it. This folder never imports tor
 | Which variables, edges and confounders? | `admg`, `kinship` | Richardson (2003) |
 | Which latent variables are there? | `confounders`, `projection` | Evans (2016) |
 | Which independences hold? | `separation` | Richardson (2003), Thm. 1 |
-| Is a query answerable? | `identify`, `estimand` | Shpitser & Pearl (2006), Fig. 3 |
-| Why is it not? | `hedge` | Shpitser & Pearl (2006), Thm. 4 |
+| Is a query answerable? | `identify`, `recursion`, `estimand` | Shpitser & Pearl (2006), Fig. 3 |
+| Is it with experiments? | `identify`, `regimes` | Lee, Correa & Bareinboim (2019), Alg. 1 |
+| Why is it not? | `hedge`, `refusal` | Shpitser & Pearl (2006), Thm. 4 |
 | What trains together, and when? | `hgraph` | Rahman & Kocaoglu (2024), Sec. 4 |
 | What is known of textbook graphs? | `named` | see each |
 | How is a graph written, read and drawn? | `convert`, `dot`, `draw` | |

@@ -6,7 +6,8 @@ $$ \sum_a P(a, b \mid c) = P(b \mid c), \qquad
    \frac{P(a, b \mid c)}{P(b \mid c)} = P(a \mid b, c), \qquad
    P(a \mid b, c) \, P(b \mid c) = P(a, b \mid c), $$
 
-sums move past factors that they do not concern, and equal factors cancel.
+sums move past factors that they do not concern, and equal factors cancel. Two factors are
+joined only if they are of one regime.
 """
 
 from __future__ import annotations
@@ -151,8 +152,8 @@ def _conditional(upper: Expression, lower: Expression) -> list[Expression] | Non
     if upper == lower:
         return []
     match upper, lower:
-        case Probability(a, b), Probability(c, d) if b == d and c < a:
-            return [Probability(a - c, b | c)]
+        case Probability(a, b, z), Probability(c, d, other) if (b, z) == (d, other) and c < a:
+            return [Probability(a - c, b | c, z)]
         case _:
             return None
 
@@ -172,9 +173,9 @@ def _absorb_some(names: Names, factors: list[Expression]) -> tuple[Names, list[E
 def _absorb(names: Names, factor: Expression) -> tuple[Names, Expression]:
     """Sum a factor over those variables for which that is simpler than a sum around it."""
     match factor:
-        case Probability(outcomes, given) if gone := names & outcomes:
+        case Probability(outcomes, given, z) if gone := names & outcomes:
             left = outcomes - gone
-            return gone, Probability(left, given) if left else Product(())
+            return gone, Probability(left, given, z) if left else Product(())
         case Sum(variables, body) if names:
             return names, sum_over(variables | names, body)
         case Quotient(numerator, denominator) if gone := names - denominator.free:
@@ -218,9 +219,9 @@ def _join(factors: list[Expression]) -> list[Expression]:
     for effect in factors:
         for cause in factors:
             match effect, cause:
-                case Probability(a, b), Probability(c, d) if b == c | d:
+                case Probability(a, b, z), Probability(c, d, other) if (b, z) == (c | d, other):
                     rest = [f for f in factors if f is not effect and f is not cause]
-                    return _join([*rest, Probability(a | c, d)])
+                    return _join([*rest, Probability(a | c, d, z)])
                 case _:
                     pass
     return factors

@@ -1,17 +1,18 @@
-r"""What is the answer to an identifiable query, as a functional of the observed joint?
+r"""What is the answer to an identifiable query, as a functional of what was observed?
 
 An estimand is an equation
 
-$$ P(y \mid do(x), z) = e\big(P(V)\big) $$
+$$ P(y \mid do(x), z) = e\big(P(V)\big) \qquad \text{or} \qquad
+   P(y \mid do(x), z) = e\big(P_{z_1}(V), P_{z_2}(V), \dots\big) $$
 
 that holds in every model of the graph in which the conditional probabilities on the right
 exist. It can be printed, and it can be *evaluated*: exactly, for all values of $y$, $x$
-and $z$ at once, on a discrete joint distribution.
+and $z$ at once, on the discrete joint distribution of each regime that it names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -20,9 +21,10 @@ import numpy.typing as npt
 
 from causal_diffusers.errors import GraphError
 from causal_diffusers.graphs.admg import ADMG
-from causal_diffusers.graphs.expression import Expression
+from causal_diffusers.graphs.expression import Expression, Joints
 from causal_diffusers.graphs.names import check_known
 from causal_diffusers.graphs.notation import LATEX, TEXT, Notation
+from causal_diffusers.graphs.regimes import read_experiments, write_experiment
 from causal_diffusers.graphs.table import Table
 
 __all__ = ["Estimand", "write_query"]
@@ -98,6 +100,13 @@ class Estimand:
         return self.outcomes + self.do + self.given
 
     @property
+    def experiments(self) -> tuple[tuple[str, ...], ...]:
+        """The regimes whose joints the expression needs, by what is set in them."""
+        order = self.graph.variables
+        listed = (tuple(v for v in order if v in regime) for regime in self.expression.regimes)
+        return tuple(sorted(listed, key=lambda names: (len(names), names)))
+
+    @property
     def query(self) -> str:
         """The query as text."""
         return write_query(self.outcomes, self.do, self.given)
@@ -132,8 +141,12 @@ class Estimand:
         ordered = notation.in_order(self.graph.topological_order())
         return self.expression.write(ordered, {name: name for name in self.variables})
 
-    def evaluate(self, joint: npt.ArrayLike, variables: Sequence[str] | None = None) -> Table:
-        r"""Answer the query exactly on a discrete joint distribution.
+    def evaluate(
+        self,
+        joint: npt.ArrayLike | Mapping[str | tuple[str, ...], npt.ArrayLike],
+        variables: Sequence[str] | None = None,
+    ) -> Table:
+        r"""Answer the query exactly on discrete joint distributions.
 
         A probability that is conditional on an event of probability zero is undefined,
         and so is an answer that needs it: such cells are nan. A condition that carries no
@@ -141,7 +154,9 @@ class Estimand:
 
         Arguments:
             joint: The joint distribution, or counts, with one axis per variable; no
-                entry is negative.
+                entry is negative. With several regimes, one for each, by the variables
+                that are set in it (`()` for none), which have axes too: how often each
+                of their values was chosen does not matter.
             variables: The name of each axis; the graph's variables in their order if left
                 out. It must have those of the query and of the expression, and may lack
                 others.
@@ -150,7 +165,8 @@ class Estimand:
             $P(y \mid do(x), z)$ for all values: axes `outcomes`, `do`, `given`.
 
         Raises:
-            ValueError: If `joint` has another number of axes, or is no distribution.
+            ValueError: If a joint has another number of axes, is no distribution, or is
+                missing.
             GraphError: If a name is unknown or a variable is missing.
 
         Example:
@@ -161,9 +177,13 @@ class Estimand:
             (('Y', 'X'), (4, 3))
             >>> bool(np.allclose(table.values, 1 / 4))
             True
+            >>> bow = identify(ADMG.parse("X -> Y; X <-> Y"), "Y", "X", experiments=["X"])
+            >>> table = bow.evaluate({"X": np.array([[30, 10], [5, 15]])})
+            >>> table.at({"X": 1}).values.tolist()
+            [0.25, 0.75]
         """
         names = tuple(self.graph.variables if variables is None else variables)
-        P = _check_joint(np.asarray(joint, dtype=np.float64), names)
+        joints = self._joints(joint, names)
         check_known(names, self.graph.variables)
         if missing := self.expression.mentioned.union(self.variables).difference(names):
             raise GraphError(
@@ -172,7 +192,32 @@ class Estimand:
             )
         axes = {name: axis for axis, name in enumerate(names)}
         kept = [axes[name] for name in self.variables]
-        return Table(_project(self.expression.evaluate(P, axes), kept, P.shape), self.variables)
+        shape = next(iter(joints.values())).shape
+        answer = self.expression.evaluate(joints, axes)
+        return Table(_project(answer, kept, shape), self.variables)
+
+    def _joints(
+        self,
+        joint: npt.ArrayLike | Mapping[str | tuple[str, ...], npt.ArrayLike],
+        names: tuple[str, ...],
+    ) -> Joints:
+        """Give the joint of each regime, in one shape."""
+        listed = joint if isinstance(joint, Mapping) else {(): joint}
+        regimes = [read_experiments([key], self.graph.variables)[0] for key in listed]
+        arrays = [np.asarray(array, dtype=np.float64) for array in listed.values()]
+        joints = {Z: _check_joint(P, names) for Z, P in zip(regimes, arrays, strict=True)}
+        if missing := sorted(map(write_experiment, self.expression.regimes - joints.keys())):
+            raise ValueError(
+                f"`joint` needs the distribution of each regime that answers `{self.query}`: got "
+                f"none for {', '.join(missing)}. Pass a mapping, such as "
+                '`{(): joint, ("X",): joint_under_do}`.'
+            )
+        if len({P.shape for P in arrays}) > 1:
+            raise ValueError(
+                "`joint` needs one shape in every regime: got "
+                f"{', '.join(str(P.shape) for P in arrays)}. Values that do not occur are zeros."
+            )
+        return joints
 
 
 def _project(answer: Array, kept: list[int], shape: tuple[int, ...]) -> Array:

@@ -1,13 +1,18 @@
 r"""What is an estimand made of?
 
-Four kinds of expression, all functionals of one joint distribution $P(V)$:
+Four kinds of expression, all functionals of the joint distributions $P_z(V)$ of one
+regime or several; where nothing is set, $P_\varnothing = P$:
 
-$$ P(a \mid b), \qquad \prod_i e_i, \qquad \sum_{v} e, \qquad e / f . $$
+$$ P_z(a \mid b), \qquad \prod_i e_i, \qquad \sum_{v} e, \qquad e / f . $$
 
-Each knows its *free* variables, how to write itself, and how to evaluate itself on a
-discrete joint with one axis per variable: every expression becomes an array with the
-joint's axes, of length one where it does not depend on the variable, so that no
-intermediate result is larger than the joint.
+The joint of a regime $z$ has the variables $Z$ that its experimenter sets among its axes,
+with whatever distribution the experimenter chose. That one is never asked for: $Z$ is
+among the conditions $b$ where its value matters, and is averaged over where it does not.
+
+Each expression knows its *free* variables, how to write itself, and how to evaluate itself
+on discrete joints with one axis per variable: every expression becomes an array with the
+joints' axes, of length one where it does not depend on the variable, so that no
+intermediate result is larger than a joint.
 
 **Events without probability.** $P(a \mid b)$ is undefined, nan, where $P(b) = 0$, and so
 is $e / f$ where $f = 0$. An undefined number spreads to whatever needs it; a product with
@@ -28,13 +33,14 @@ import numpy.typing as npt
 
 from causal_diffusers.graphs.notation import TEXT, Notation, extend_scope
 
-__all__ = ["Expression", "Probability", "Product", "Quotient", "Sum"]
+__all__ = ["Expression", "Joints", "Probability", "Product", "Quotient", "Sum"]
 
 Array = npt.NDArray[np.float64]
+Joints = Mapping[frozenset[str], Array]
 
 
 class Expression(ABC):
-    """A functional of the joint distribution; immutable, equal by structure.
+    """A functional of joint distributions; immutable, equal by structure.
 
     Example:
         >>> issubclass(Probability, Expression)
@@ -56,6 +62,11 @@ class Expression(ABC):
         """The variables whose axes the evaluation needs, free or summed."""
         return self.free.union(*(part.mentioned for part in self.parts))
 
+    @cached_property
+    def regimes(self) -> frozenset[frozenset[str]]:
+        """The variables set in each of the regimes whose joints are needed."""
+        return frozenset[frozenset[str]]().union(*(part.regimes for part in self.parts))
+
     @property
     def leading(self) -> frozenset[str]:
         """The variables by which a product sorts its factors."""
@@ -74,15 +85,16 @@ class Expression(ABC):
         """
 
     @abstractmethod
-    def evaluate(self, joint: Array, axes: Mapping[str, int]) -> Array:
+    def evaluate(self, joints: Joints, axes: Mapping[str, int]) -> Array:
         """Compute the numbers for all values of the free variables.
 
         Arguments:
-            joint: The distribution, with one axis per variable.
+            joints: The distribution of each regime, by the variables that are set in it,
+                all of one shape, with one axis per variable.
             axes: The axis of each variable.
 
         Returns:
-            An array with the axes of the joint, of length one for variables not free.
+            An array with the axes of the joints, of length one for variables not free.
         """
 
     @cached_property
@@ -97,19 +109,23 @@ class Expression(ABC):
 @final
 @dataclass(frozen=True)
 class Probability(Expression):
-    r"""A conditional of the joint, $P(a \mid b)$.
+    r"""A conditional of one joint, $P_z(a \mid b)$.
 
     Arguments:
         outcomes: The variables $a$, at least one.
-        given: The variables $b$, none of them in $a$.
+        given: The variables $b$, none of them in $a$; with those of $Z$ that matter.
+        regime: The variables $Z$ that are set; the subscript.
 
     Example:
         >>> print(Probability(frozenset("A"), frozenset("B")))
         P(A | B)
+        >>> print(Probability(frozenset("A"), frozenset("BX"), regime=frozenset("X")))
+        P_{X}(A | B)
     """
 
     outcomes: frozenset[str]
     given: frozenset[str] = frozenset()
+    regime: frozenset[str] = frozenset()
 
     @property
     def parts(self) -> tuple[Expression, ...]:
@@ -121,18 +137,27 @@ class Probability(Expression):
         """The outcomes and the conditions."""
         return self.outcomes | self.given
 
+    @cached_property
+    def regimes(self) -> frozenset[frozenset[str]]:
+        """Its own."""
+        return frozenset({self.regime})
+
     @property
     def leading(self) -> frozenset[str]:
         """The outcomes."""
         return self.outcomes
 
     def write(self, notation: Notation, scope: Mapping[str, str]) -> str:
-        """Write `P(A | B)`."""
-        sides = [notation.names(side, scope) for side in (self.outcomes, self.given) if side]
-        return f"P({notation.bar.join(sides)})"
+        """Write `P(A | B)`, with the regime as a subscript."""
+        seen = self.outcomes, self.given - self.regime
+        sides = [notation.names(side, scope) for side in seen if side]
+        known = {name: scope.get(name, name) for name in self.free}
+        subscript = f"_{{{notation.names(self.regime, known)}}}" if self.regime else ""
+        return f"P{subscript}({notation.bar.join(sides)})"
 
-    def evaluate(self, joint: Array, axes: Mapping[str, int]) -> Array:
+    def evaluate(self, joints: Joints, axes: Mapping[str, int]) -> Array:
         """Marginalise the joint, then divide by the conditions."""
+        joint = joints[self.regime]
         others = tuple(axis for name, axis in axes.items() if name not in self.free)
         numerator = joint.sum(axis=others, keepdims=True)
         summed = tuple(axes[name] for name in self.outcomes)
@@ -172,10 +197,10 @@ class Product(Expression):
         texts[first:-1] = [notation.group.format(text) for text in texts[first:-1]]
         return " ".join(texts) or "1"
 
-    def evaluate(self, joint: Array, axes: Mapping[str, int]) -> Array:
+    def evaluate(self, joints: Joints, axes: Mapping[str, int]) -> Array:
         """Multiply; a factor zero wins over an undefined one."""
-        product = zero = np.ones((1,) * joint.ndim)
-        for value in (factor.evaluate(joint, axes) for factor in self.factors):
+        product = zero = np.ones((1,) * len(axes))
+        for value in (factor.evaluate(joints, axes) for factor in self.factors):
             product, zero = product * value, zero * (value != 0)
         return np.where(zero == 0, 0.0, product)
 
@@ -219,11 +244,11 @@ class Sum(Expression):
             notation.names(self.variables, inner), self.body.write(notation, inner)
         )
 
-    def evaluate(self, joint: Array, axes: Mapping[str, int]) -> Array:
+    def evaluate(self, joints: Joints, axes: Mapping[str, int]) -> Array:
         """Sum over the axes of the variables, also where the body does not depend on them."""
         summed = tuple(axes[name] for name in self.variables)
-        value = self.body.evaluate(joint, axes)
-        shape = [joint.shape[i] if i in summed else size for i, size in enumerate(value.shape)]
+        value, full = self.body.evaluate(joints, axes), next(iter(joints.values())).shape
+        shape = [full[i] if i in summed else size for i, size in enumerate(value.shape)]
         return np.broadcast_to(value, shape).sum(axis=summed, keepdims=True)
 
 
@@ -257,9 +282,9 @@ class Quotient(Expression):
                 texts[i] = notation.bracket.format(texts[i])
         return notation.fraction.format(*texts)
 
-    def evaluate(self, joint: Array, axes: Mapping[str, int]) -> Array:
+    def evaluate(self, joints: Joints, axes: Mapping[str, int]) -> Array:
         """Divide; undefined where the denominator is zero."""
-        return _ratio(self.numerator.evaluate(joint, axes), self.denominator.evaluate(joint, axes))
+        return _ratio(*(part.evaluate(joints, axes) for part in self.parts))
 
 
 KINDS = (Probability, Product, Quotient, Sum)

@@ -17,7 +17,7 @@ def prob(outcomes, given=""):
 
 
 def value(expression):
-    return expression.evaluate(JOINT, AXES)
+    return expression.evaluate({frozenset(): JOINT}, AXES)
 
 
 def random_expression(rng, depth):
