@@ -6,6 +6,8 @@
 | Front-door digits, 8x8 | `front_door`, `digits` | enumeration of U, W and the images |
 | Front-door MNIST, 32x32 | `front_door`, `mnist` | enumeration of U, W and the images |
 | Coloured bars: an image of everything | `bars` | enumeration of the labels |
+| Chest X-rays between a label and its consequence | `xrays` | enumeration of U and the images |
+| Apple leaves on a painted background | `leaves` | real leaves on either background |
 """
 
 from __future__ import annotations
@@ -17,11 +19,22 @@ if TYPE_CHECKING:
     from causal_diffusers.systems.bars import ColoredBarMNIST
     from causal_diffusers.systems.digits import FrontDoorDigits
     from causal_diffusers.systems.discrete import DiscreteSCM
+    from causal_diffusers.systems.leaves import AppleLeaves
     from causal_diffusers.systems.mnist import FrontDoorMNIST
+    from causal_diffusers.systems.xrays import ChestXrays
 
-__all__ = ["ColoredBarMNIST", "DiscreteSCM", "FrontDoorDigits", "FrontDoorMNIST"]
+__all__ = [
+    "AppleLeaves",
+    "ChestXrays",
+    "ColoredBarMNIST",
+    "DiscreteSCM",
+    "FrontDoorDigits",
+    "FrontDoorMNIST",
+]
 
 _HOMES = {
+    "AppleLeaves": "causal_diffusers.systems.leaves",
+    "ChestXrays": "causal_diffusers.systems.xrays",
     "ColoredBarMNIST": "causal_diffusers.systems.bars",
     "DiscreteSCM": "causal_diffusers.systems.discrete",
     "FrontDoorDigits": "causal_diffusers.systems.digits",
