@@ -24,12 +24,13 @@ if TYPE_CHECKING:
         CategoricalMechanism,
         ConfounderPrior,
         DiffusionMechanism,
+        FlowMechanism,
         Mechanism,
     )
     from causal_diffusers.pipeline import CausalPipeline, CausalPipelineOutput
     from causal_diffusers.scm import StructuralCausalModel
     from causal_diffusers.training import ModularTrainer, TrainingConfig
-    from causal_diffusers.variables import Categorical, Confounder, Image
+    from causal_diffusers.variables import Categorical, Confounder, Continuous, Image
 
 __version__ = "0.1.0"
 
@@ -42,7 +43,9 @@ __all__ = [
     "CheckpointError",
     "Confounder",
     "ConfounderPrior",
+    "Continuous",
     "DiffusionMechanism",
+    "FlowMechanism",
     "GraphError",
     "HGraph",
     "Image",
@@ -67,10 +70,12 @@ _HOMES = {
     "ShapeError": "causal_diffusers.errors",
     "Categorical": "causal_diffusers.variables",
     "Confounder": "causal_diffusers.variables",
+    "Continuous": "causal_diffusers.variables",
     "Image": "causal_diffusers.variables",
     "CategoricalMechanism": "causal_diffusers.mechanisms",
     "ConfounderPrior": "causal_diffusers.mechanisms",
     "DiffusionMechanism": "causal_diffusers.mechanisms",
+    "FlowMechanism": "causal_diffusers.mechanisms",
     "Mechanism": "causal_diffusers.mechanisms",
     "StructuralCausalModel": "causal_diffusers.scm",
     "ModularTrainer": "causal_diffusers.training",

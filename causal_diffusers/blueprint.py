@@ -72,7 +72,12 @@ class Blueprint:
         described = _one_each(variables, graph.variables, "variables")
         latent = _one_each(latent, tuple(graph.confounders), "confounders")
         for name, variable in described.items():
-            _check_kind(name, variable, Variable, "`Categorical([...])` or `Image(C, H, W)`")
+            _check_kind(
+                name,
+                variable,
+                Variable,
+                "`Categorical([...])`, `Continuous()` or `Image(C, H, W)`",
+            )
         for name, confounder in latent.items():
             _check_kind(name, confounder, Confounder, "`Confounder(dim=2)`")
         return cls(graph, described, latent)
@@ -175,6 +180,8 @@ def _check_fields(name: str, fields: Mapping[str, Any]) -> None:
             "type": isinstance(value, str),
             "labels": isinstance(value, list) and all(isinstance(v, (str, int)) for v in value),
             "states": value is None or _is_size(value),
+            "mean": _is_numbers(value),
+            "scale": _is_numbers(value),
         }
         if not plain.get(key, _is_size(value)):
             raise ValueError(f'`{key}` of "{name}" cannot be {str(value)[:80]!r}.')
@@ -182,6 +189,13 @@ def _check_fields(name: str, fields: Mapping[str, Any]) -> None:
 
 def _is_size(value: object) -> bool:
     return type(value) is int and 0 < value <= _LARGEST_SIZE
+
+
+def _is_numbers(value: object) -> bool:
+    """Tell finite numbers: one, or a list of them."""
+    numbers = value if isinstance(value, list) else [value]
+    plain = all(type(n) in (int, float) and abs(n) < math.inf for n in numbers)
+    return plain and len(numbers) <= _LARGEST_SIZE
 
 
 def _check_image(name: str, variable: Variable) -> None:

@@ -10,11 +10,13 @@ import html
 import itertools
 from collections.abc import Iterator, Mapping
 
+import numpy as np
+
 from causal_diffusers.errors import NotIdentifiableError
 from causal_diffusers.graphs import ADMG, Estimand, identify
 from causal_diffusers.graphs.draw import to_mermaid
 from causal_diffusers.mechanisms import DiffusionMechanism, Mechanism
-from causal_diffusers.variables import Categorical, Confounder, Variable
+from causal_diffusers.variables import Categorical, Confounder, Continuous, Variable
 
 __all__ = ["is_ours", "write"]
 
@@ -109,8 +111,9 @@ def _use(repo_id: str, graph: ADMG, variables: Mapping[str, Variable]) -> str:
     for do, effects in itertools.groupby(_effects(graph), key=lambda effect: effect[1]):
         answerable = [outcome for outcome, _, estimand in effects if estimand is not None]
         variable = variables[do]
-        if answerable and isinstance(variable, Categorical):
-            value, outcome = variable.labels[-1], answerable[-1]
+        if answerable and isinstance(variable, Categorical | Continuous):
+            known = variable.labels if isinstance(variable, Categorical) else [variable.mean]
+            value, outcome = known[-1], answerable[-1]
             query = f'16, do={{"{do}": {value!r}}}, outcomes=["{outcome}"]'
             break
     return f"""```python
@@ -131,6 +134,10 @@ def _row(name: str, variable: Variable, mechanism: Mechanism) -> str:
     if isinstance(variable, Categorical):
         values = ", ".join(_plain(label) for label in variable.labels[:SHOWN_LABELS])
         values += ", ..." if len(variable.labels) > SHOWN_LABELS else ""
+    elif isinstance(variable, Continuous):
+        values = "real numbers" if variable.dim == 1 else f"vectors of {variable.dim} numbers"
+        mean, scale = (np.round(n, 4).tolist() for n in (variable.mean, variable.scale))
+        values += f", mean {mean}, standard deviation {scale}"
     else:
         values = "image, {} x {} x {}".format(*variable.shape)
     trained = sum(tensor.numel() for tensor in mechanism.trainable_state().values())

@@ -150,7 +150,7 @@ def _sample(options: argparse.Namespace) -> None:
 
 def _write(out: CausalPipelineOutput, folder: Path) -> None:
     """Write images as PNG files, and a csv that can be trained on."""
-    columns: dict[str, Sequence[Any]] = dict(out.values)
+    columns: dict[str, Sequence[Any]] = {n: list(map(_cell, v)) for n, v in out.values.items()}
     images: Any
     for name, images in out.images.items():
         (folder / name).mkdir(parents=True, exist_ok=True)
@@ -164,8 +164,20 @@ def _write(out: CausalPipelineOutput, folder: Path) -> None:
         writer.writerows(zip(*columns.values(), strict=True))
 
 
+def _cell(value: object) -> object:
+    """Write a vector as its numbers with spaces between them."""
+    return " ".join(map(repr, value)) if isinstance(value, tuple) else value
+
+
 def _summarise(out: CausalPipelineOutput, variables: Mapping[str, Variable]) -> None:
-    """Print how likely each label is, averaged over the samples."""
+    """Print how likely each label is, and where numbers lie, averaged over the samples."""
+    import numpy as np
+
+    for name, values in out.values.items():
+        if hasattr(variables[name], "scale"):  # continuous
+            spread = np.stack([np.mean(values, axis=0), np.std(values, axis=0)])
+            mean, deviation = (np.array2string(each, precision=4) for each in spread)
+            print(f"  {name}: mean {mean}, standard deviation {deviation}")
     for name, p in (out.probabilities or {}).items():
         labels = getattr(variables[name], "labels", ())
         shares = zip(labels, p.mean(dim=0).tolist(), strict=True)

@@ -16,6 +16,7 @@ is one JSON object:
 ```
 {"_class_name": "CausalPipeline", "_diffusers_version": "...", "format_version": 1,
  "graph": {"variables": {name: {"type": "categorical", "labels": [...]}
+                             | {"type": "continuous", "dim": d, "mean": m, "scale": s}
                              | {"type": "image", "channels": C, "height": H, "width": W}},
            "directed": [[A, B], ...],
            "confounders": {name: {"children": [...], "dim": k, "states": K | null}}},
@@ -77,7 +78,7 @@ __all__ = [
 INDEX = "model_index.json"
 FORMAT_VERSION = 1
 LIBRARY = "causal_diffusers"
-MECHANISMS = ("CategoricalMechanism", "DiffusionMechanism")
+MECHANISMS = ("CategoricalMechanism", "DiffusionMechanism", "FlowMechanism")
 COMPONENTS = (*MECHANISMS, "ConfounderPrior")
 DOWNLOADING = ("revision", "cache_dir", "token", "local_files_only", "force_download")
 

@@ -39,7 +39,7 @@ def to_html(
     Arguments:
         images: The images of each image variable: PIL images, an array (N, H, W, C) or a
             tensor (N, C, H, W) in [0, 1].
-        values: The labels of each categorical variable.
+        values: The labels or numbers of each other variable.
         query: What was asked.
         graph: The graph it was asked of.
 
@@ -102,7 +102,14 @@ def _table(values: Mapping[str, Sequence[Any]]) -> str:
 
 
 def _row(tag: str, cells: Iterable[Any]) -> str:
-    return f"<tr>{''.join(f'<{tag}>{html.escape(str(cell))}</{tag}>' for cell in cells)}</tr>"
+    return f"<tr>{''.join(f'<{tag}>{html.escape(_text(cell))}</{tag}>' for cell in cells)}</tr>"
+
+
+def _text(cell: object) -> str:
+    """Write a cell; of numbers, four digits."""
+    if isinstance(cell, tuple):
+        return ", ".join(map(_text, cell))
+    return f"{cell:.4g}" if isinstance(cell, float) else str(cell)
 
 
 def _pictures(images: Images) -> list[PILImage.Image]:

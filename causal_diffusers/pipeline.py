@@ -34,13 +34,14 @@ from causal_diffusers.inference import Sample, sample
 from causal_diffusers.mechanisms import (
     CategoricalMechanism,
     ConfounderPrior,
+    FlowMechanism,
     Mechanism,
     SamplingOptions,
 )
 from causal_diffusers.mechanisms.base import check_components, check_count
 from causal_diffusers.query import Query
 from causal_diffusers.stored import StoredPipeline
-from causal_diffusers.variables import Categorical, Confounder, Image, Variable
+from causal_diffusers.variables import Categorical, Confounder, Continuous, Image, Variable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,7 +62,8 @@ class CausalPipelineOutput(BaseOutput):
     Arguments:
         images: The image variables: PIL images, or an array (N, H, W, C) or a tensor
             (N, C, H, W) in [0, 1].
-        values: The labels of the categorical variables.
+        values: The labels of the categorical variables, and the numbers of the continuous
+            ones: in the user's units, tuples where a value has several.
         probabilities: For the categorical outcomes, $p(y \mid pa, u)$ of every draw, with
             shape (N, K): averaged over the draws, they answer with less noise than the
             drawn labels do. For a cause of a condition, the share of each label among
@@ -76,7 +78,7 @@ class CausalPipelineOutput(BaseOutput):
     """
 
     images: dict[str, Images]
-    values: dict[str, list[str | int | bool]]  # type: ignore[override]
+    values: dict[str, list[Any]]  # type: ignore[override]
     probabilities: dict[str, Tensor] | None = None
     effective_sample_size: float | None = None
     query: str | None = None
@@ -136,7 +138,7 @@ class CausalPipeline(StoredPipeline):
             graph: Who listens to whom: a graph, or text that `ADMG.parse` reads.
             variables: What each variable looks like.
             mechanisms: How each variable is made. Categorical variables that are left out
-                get a `CategoricalMechanism`.
+                get a `CategoricalMechanism`, continuous ones a `FlowMechanism`.
             confounders: What each confounder looks like; `Confounder()` where left out.
 
         Returns:
@@ -244,8 +246,8 @@ class CausalPipeline(StoredPipeline):
 
         Arguments:
             num_samples: N, how many draws.
-            do: The values $x$ by name: labels, codes or images; one, or one for each draw.
-            given: The values $z$ of categorical variables, likewise.
+            do: The values $x$ by name: labels, codes, numbers or images; one, or one for each draw.
+            given: The values $z$ of categorical and continuous variables, likewise.
             outcomes: $Y$. Nothing that they do not depend on is sampled, and what is
                 identified is their joint distribution. None asks for all other variables.
             on_unidentified: What to do if the graph does not determine the answer: `"raise"`,
@@ -302,7 +304,7 @@ class CausalPipeline(StoredPipeline):
             if name in asked and isinstance(variable, Image):
                 decoded = variable.decode(answer.units.values[name]).cpu()
                 images[name] = _convert(decoded, output_type)
-            elif name in asked and isinstance(variable, Categorical):
+            elif name in asked and isinstance(variable, Categorical | Continuous):
                 values[name] = variable.decode(answer.units.values[name])
         return CausalPipelineOutput(
             images=images,
@@ -373,6 +375,8 @@ def _check_identifiable(graph: ADMG, query: Query, on_unidentified: str) -> None
 def _default_mechanism(name: str, variable: Variable) -> Mechanism:
     if isinstance(variable, Categorical):
         return CategoricalMechanism()
+    if isinstance(variable, Continuous):
+        return FlowMechanism()
     raise ValueError(
         f'"{name}" is an image, and an image has no default mechanism: got none in `mechanisms`. '
         f'Give it a pretrained one, `mechanisms={{"{name}": '

@@ -1,7 +1,7 @@
 r"""What is asked: outcomes, interventions and conditions.
 
 A query is $P(Y \mid do(X = x), Z = z)$. This file reads it as users write it (labels,
-codes, images; one value, or one for each sample) and turns its values into tensors.
+codes, numbers, images; one value, or one for each sample) and turns its values into tensors.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 from causal_diffusers.errors import GraphError, ShapeError
 from causal_diffusers.graphs import ADMG
 from causal_diffusers.graphs.identify import identify
-from causal_diffusers.variables import Image, Variable
+from causal_diffusers.variables import Continuous, Image, Variable
 
 if TYPE_CHECKING:
     from causal_diffusers.graphs.estimand import Estimand
@@ -152,7 +152,7 @@ def encode(variable: Variable, value: object, name: str, num_samples: int) -> Te
 
     Arguments:
         variable: What the variable looks like.
-        value: A label, a code, an image, or a sequence of them.
+        value: A label, a code, a number or vector, an image, or a sequence of them.
         name: The variable's name, for errors.
         num_samples: N.
 
@@ -192,6 +192,8 @@ def _as_column(variable: Variable, value: object) -> Iterable[Any]:
         channels, *size = variable.shape
         one = {(channels, *size), (*size, channels), tuple(size)}
         return value[None] if tuple(value.shape) in one else value
+    if isinstance(variable, Continuous) and variable.dim > 1 and np.ndim(value) == 1:  # type: ignore[arg-type]
+        return [value]
     if isinstance(value, str) or not isinstance(value, Iterable) or _is_scalar(value):
         return [value]
     return value

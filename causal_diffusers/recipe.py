@@ -9,7 +9,8 @@ variables:
   W: {type: categorical, labels: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]}
   I: {type: image, channels: 1, height: 8, width: 8}
   A: [0, 1]
-mechanisms:                                   # [a small network for each categorical variable]
+  T: {type: continuous, mean: 37, scale: 0.5}  # numbers; of a vector also `dim`
+mechanisms:                                   # [a small network for each other variable]
   I: {pretrained: causal-diffusers/digits-ddpm, rank: 8}
   A: {width: 64, depth: 2}
 confounders:                                  # [two Gaussian dimensions each]
@@ -52,6 +53,7 @@ __all__ = ["Recipe"]
 
 _DATA = {"source", "split", "rows", "seed"}
 _CATEGORICAL = {"width", "depth"}
+_FLOW = {*_CATEGORICAL, "bins"}
 _PRETRAINED = {"pretrained", "revision", "rank", "alpha", "target_modules", "condition_dropout"}
 
 
@@ -152,7 +154,7 @@ class Recipe:
             return CausalPipeline.from_graph(
                 graph,
                 variables,
-                {name: _mechanism(name, record) for name, record in self.mechanisms.items()},
+                {n: _mechanism(n, r, variables.get(n)) for n, r in self.mechanisms.items()},
                 {name: Confounder(**record) for name, record in self.confounders.items()},
             )
 
@@ -251,13 +253,16 @@ def _variable(name: str, record: object) -> Variable:
         raise GraphError(f"`variables: {name}` is not understood: {error}") from None
 
 
-def _mechanism(name: str, record: object) -> Mechanism:
+def _mechanism(name: str, record: object, variable: Variable | None) -> Mechanism:
     """Read a mechanism: a pretrained model by name, or options."""
-    from causal_diffusers.mechanisms import CategoricalMechanism, DiffusionMechanism
+    from causal_diffusers.mechanisms import CategoricalMechanism, DiffusionMechanism, FlowMechanism
+    from causal_diffusers.variables import Continuous
 
     options = {"pretrained": record} if isinstance(record, str) else record
     where = f"`mechanisms: {name}`"
-    options = _mapping(options, _CATEGORICAL | _PRETRAINED, where)
+    options = _mapping(options, _FLOW | _PRETRAINED, where)
+    if "pretrained" not in options and isinstance(variable, Continuous):
+        return FlowMechanism(**_mapping(options, _FLOW, where))
     if "pretrained" not in options:
         return CategoricalMechanism(**_mapping(options, _CATEGORICAL, where))
     options = _mapping(options, _PRETRAINED, where)

@@ -5,12 +5,14 @@ data set of the Hugging Face Hub, or a system of this package.
 
 | Rows | Read as |
 |---|---|
-| `rows.csv` | labels, and image files relative to the csv |
+| `rows.csv` | labels, numbers, and image files relative to the csv |
 | `rows.parquet` | labels, and image files relative to the file, or arrays |
 | `rows.npz` | one array for each variable |
 | a folder with `metadata.csv` | the layout called imagefolder; `file_name` is the image |
 | `owner/name` | a data set, by the library `datasets` |
 | `causal_diffusers:front_door_digits` | rows drawn from that system |
+
+A word that stands for a vector is its numbers with spaces between them.
 """
 
 from __future__ import annotations
@@ -72,7 +74,7 @@ def read_graph(source: str) -> ADMG:
     return ADMG.parse(text)
 
 
-def label_of(variable: Variable, text: str) -> str | int | bool:
+def label_of(variable: Variable, text: str) -> str | float | tuple[float, ...]:
     """Find the value that a word stands for.
 
     Arguments:
@@ -80,17 +82,29 @@ def label_of(variable: Variable, text: str) -> str | int | bool:
         text: A word from a csv file or from the command line.
 
     Returns:
-        The label that is written so; else the word as it is, as an integer if it is one.
+        The label that is written so, or the numbers of a continuous value; else the word as
+        it is, as an integer if it is one.
 
     Example:
         >>> from causal_diffusers.variables import Categorical
         >>> label_of(Categorical([0, 1]), "1"), label_of(Categorical(["no", "yes"]), "yes")
         (1, 'yes')
     """
+    if hasattr(variable, "scale"):  # continuous
+        return _numbers(text)
     by_name = {str(label): label for label in getattr(variable, "labels", ())}
     if text in by_name:
         return by_name[text]
     return int(text) if re.fullmatch(r"-?\d+", text) and by_name else text
+
+
+def _numbers(text: str) -> str | float | tuple[float, ...]:
+    """Read a number, or several; leave other words to be refused with their row."""
+    try:
+        numbers = tuple(map(float, text.split()))
+    except ValueError:
+        return text
+    return numbers[0] if len(numbers) == 1 else numbers or text
 
 
 def read_rows(
@@ -188,7 +202,7 @@ _READERS: Mapping[str, Callable[[Path], Columns]] = {
 
 def _interpret(columns: Columns, variables: Mapping[str, Variable], path: Path) -> Columns:
     """Turn words into labels and the names of files into paths."""
-    images = [name for name, variable in variables.items() if not hasattr(variable, "labels")]
+    images = [name for name, variable in variables.items() if hasattr(variable, "channels")]
     missing = [name for name in images if name not in columns]
     if IMAGE_COLUMN in columns and len(missing) == 1:
         columns = {**columns, missing[0]: columns[IMAGE_COLUMN]}

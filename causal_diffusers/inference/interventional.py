@@ -12,7 +12,7 @@ unit that is not kept. The causes of $Z$ are also averaged over the whole pool,
 
 $$ P(v = k \mid do(x), z) \approx \sum_i w_i \, 1[v_i = k] \Big/ \sum_i w_i . $$
 
-Rows with different $x$ or $z$ have pools of their own, one after the other.
+Of a continuous $Z_i$, $p$ is the density. Rows with different $x$ or $z$ have pools of their own, one after the other.
 
 References:
     Causality, 2nd ed. (Pearl, 2009), Sec. 3.2.
@@ -88,7 +88,7 @@ def sample(
         num_samples: N.
         outcomes: $Y$; only what it depends on is sampled. None is every variable.
         do: Encoded values of $X$: one, or N of them.
-        given: Encoded values of the categorical $Z$: one, or N of them.
+        given: Encoded values of $Z$, categorical or continuous: one, or N of them.
         generator: The source of randomness, advanced by one step.
         options: What the mechanisms that sample in steps are asked.
         pool_size: How many units are weighed, shared among the rows; by default 20 for
@@ -282,7 +282,7 @@ def _check_evidence(
             raise ValueError(f'`do` and `given` must differ: got "{name}" in both.')
         if isinstance(scm.variables[name], Image):
             raise ValueError(  # noqa: TRY004 (a wrong name, not a wrong type)
-                f'`given` must name categorical variables: got the image "{name}". No two '
+                f'`given` must name categorical or continuous variables: got the image "{name}". No two '
                 "sampled images agree with a given one, so there is nothing to weigh. Condition "
                 f'on a cause or an effect of "{name}", or intervene: `do={{"{name}": image}}`.'
             )

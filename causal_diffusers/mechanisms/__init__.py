@@ -4,6 +4,7 @@
 |---|---|---|---|---|
 | `categorical` | softmax of a small network | categorical | exact | Jang, Gu & Poole, 2017 |
 | `diffusion` | frozen denoiser + gated LoRA | image | bound | Ho & Salimans, 2022 |
+| `flow` | neural spline flow | continuous | exact | Durkan et al., 2019 |
 | `samplers` | from noise to an image | | | Song, Meng & Ermon, 2021 |
 | `confounder` | prior of a finite confounder | hidden | exact | |
 
@@ -22,12 +23,14 @@ from causal_diffusers.mechanisms.categorical import CategoricalMechanism
 from causal_diffusers.mechanisms.component import Component
 from causal_diffusers.mechanisms.confounder import ConfounderPrior
 from causal_diffusers.mechanisms.diffusion import DiffusionMechanism
+from causal_diffusers.mechanisms.flow import FlowMechanism
 
 __all__ = [
     "CategoricalMechanism",
     "Component",
     "ConfounderPrior",
     "DiffusionMechanism",
+    "FlowMechanism",
     "InvertibleMechanism",
     "LikelihoodMechanism",
     "Mechanism",

@@ -219,7 +219,8 @@ class CategoricalMechanism(LikelihoodMechanism, RelaxedMechanism):
         if not isinstance(variable, Categorical):
             raise ValueError(  # noqa: TRY004 (a wrong choice of mechanism)
                 "`CategoricalMechanism` makes categorical variables: got "
-                f"{type(variable).__name__}. Images are made by `DiffusionMechanism`."
+                f"{type(variable).__name__}. Numbers are made by `FlowMechanism`, images by "
+                "`DiffusionMechanism`."
             )
 
     def _build(self) -> None:

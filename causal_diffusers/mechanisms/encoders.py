@@ -1,7 +1,7 @@
 """What a mechanism sees of the variables that its own variable listens to.
 
 Categorical parents become one-hot vectors (a relaxed sample passes through as it is),
-images become features of a small network trained with the mechanism, and confounders
+continuous ones enter as they are, standardised; images become features of a small network trained with the mechanism, and confounders
 enter as their value or, if finite, one-hot.
 """
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from causal_diffusers.variables import Categorical, Confounder, Image, Variable
+from causal_diffusers.variables import Categorical, Confounder, Continuous, Image, Variable
 
 __all__ = ["ImageEncoder", "ParentEncoder", "confounder_features"]
 
@@ -85,10 +85,14 @@ class ParentEncoder(nn.Module):
         variable = self.parents[name]
         if isinstance(variable, Categorical):
             return len(variable.labels)
+        if isinstance(variable, Continuous):
+            return variable.dim
         return self._reader(name).features
 
     def _encode(self, name: str, value: Tensor) -> Tensor:
         variable = self.parents[name]
+        if isinstance(variable, Continuous):
+            return value.to(self.one.dtype)
         if not isinstance(variable, Categorical):
             return self._reader(name)(value.to(self.one.dtype))
         codes = value if value.is_floating_point() else one_hot(value, len(variable.labels))

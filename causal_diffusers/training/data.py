@@ -1,6 +1,6 @@
 """Rows to train on: columns of labels and images, checked once, encoded once.
 
-A data set is a mapping of columns, a pandas frame or a `datasets.Dataset`. Labels and
+A data set is a mapping of columns, a pandas frame or a `datasets.Dataset`. Labels, numbers and
 images in arrays are encoded at once. Images given as files, or decoded on demand, are
 read when they are used; of these, what can be seen early is that every file is there, and
 that a spread sample can be read.
@@ -19,12 +19,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from causal_diffusers.variables import Image, Variable
+from causal_diffusers.variables import Continuous, Image, Variable
 
 __all__ = ["Columns", "Rows"]
 
 Column = Tensor | np.ndarray | Sequence[Any]
 
+_FAR, _WIDE = 20, 50  # from mean 0 and standard deviation 1
 _SAMPLED = 256  # images read to check a lazy column, and to know it again
 
 
@@ -53,8 +54,8 @@ class Rows:
     Raises:
         KeyError: If a variable has no column.
         ValueError: If columns differ in length, are empty, name a file that does not
-            exist, or hold a value that their variable cannot take, NaN included; variable
-            and row are named.
+            exist, or hold a value that their variable cannot take, NaN included (variable
+            and row are named), or numbers far from the mean and scale of their variable.
 
     Example:
         >>> from causal_diffusers.variables import Categorical
@@ -161,7 +162,10 @@ class Rows:
         variable = self.variables[name]
         if isinstance(variable, Image) and _is_lazy(column):
             return column
-        return _encode(variable, name, column, range(len(column))).detach().cpu()
+        values = _encode(variable, name, column, range(len(column))).detach().cpu()
+        if isinstance(variable, Continuous):
+            _check_scale(name, values)
+        return values
 
     def _try_lazy_columns(self) -> None:
         """Read a sample of what is read later, and look whether the files are there."""
@@ -181,6 +185,19 @@ class Rows:
 def _spread(size: int) -> Tensor:
     """Give the numbers of evenly spread rows."""
     return torch.arange(0, size, math.ceil(size / _SAMPLED))
+
+
+def _check_scale(name: str, values: Tensor) -> None:
+    """Refuse standardised numbers that are not, for no network learns from such."""
+    mean, spread = values.double().mean(dim=0), values.double().std(dim=0, correction=0)
+    far = (mean.abs() > _FAR) | (spread > _WIDE) | ((spread > 0) & (spread < 1 / _WIDE))
+    if bool(far.any()):
+        number = int(far.nonzero()[0])
+        raise ValueError(
+            f'"{name}" should lie near its `mean`, within a few of its `scale`: got numbers that '
+            f"lie {mean[number].item():.3g} scales from it and spread over "
+            f"{spread[number].item():.3g}. Declare the variable as `Continuous.of(column)`."
+        )
 
 
 def _check_files(variable: Variable, name: str, column: Sequence[Any]) -> None:

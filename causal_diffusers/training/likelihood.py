@@ -32,12 +32,13 @@ from torch import Tensor
 from causal_diffusers.mechanisms import ConfounderPrior, LikelihoodMechanism, Mechanism
 from causal_diffusers.training.config import Descent
 from causal_diffusers.training.objective import Objective
-from causal_diffusers.variables import Categorical, Confounder
+from causal_diffusers.variables import Categorical, Confounder, Continuous
 
 __all__ = ["LikelihoodObjective", "confounder_grid"]
 
 _MOST_TERMS = 2**17  # probabilities a step: 0.15 s and 0.3 GB on one core, ten labels each
 _FEWEST_ROWS = 64  # fewer would drown the gradient in noise
+_FLOW_TERMS, _FLOW_ROWS = 2**14, 512  # densities a step, of one number each, and rows at most
 
 
 class LikelihoodObjective(Objective):
@@ -79,12 +80,20 @@ class LikelihoodObjective(Objective):
         self.confounders, self.draws = dict(confounders), draws
         seen = [*parents.values(), *(m.variable for m in mechanisms.values())]
         self._is_discrete = all(isinstance(v, Categorical) for v in seen)
+        self._has_numbers = any(isinstance(v, Continuous) for v in seen)
 
     @property
     def defaults(self) -> Descent:
-        """All rows at once if they are counts (up to `most_rows`), else batches."""
+        """All rows at once if they are counts (up to `most_rows`), else batches.
+
+        A density costs more than a probability: with more draws of the confounders there
+        are fewer rows.
+        """
         if self._is_discrete:
             return Descent(steps=800, batch_size=None, learning_rate=1e-2)
+        if self._has_numbers:
+            rows = min(_FLOW_ROWS, max(_FEWEST_ROWS, _FLOW_TERMS // self._grid_size))
+            return Descent(1500, rows, learning_rate=5e-3, weight_decay=1e-2, ema_decay=0.99)
         return Descent(
             steps=2000, batch_size=512, learning_rate=2e-3, weight_decay=1e-2, ema_decay=0.99
         )
@@ -92,11 +101,15 @@ class LikelihoodObjective(Objective):
     @property
     def most_rows(self) -> int:
         r"""The most distinct rows for which a step computes every $p(v \mid pa, u^{(m)})$."""
+        terms = sum(self._grid_size if m.confounders else 1 for m in self.mechanisms.values())
+        return max(_FEWEST_ROWS, _MOST_TERMS // terms)
+
+    @property
+    def _grid_size(self) -> int:
+        """How many values of the confounders each row meets."""
         states = math.prod(u.states or 1 for u in self.confounders.values())
         is_finite = all(u.states for u in self.confounders.values())
-        size = states * (1 if is_finite else self.draws)
-        terms = sum(size if m.confounders else 1 for m in self.mechanisms.values())
-        return max(_FEWEST_ROWS, _MOST_TERMS // terms)
+        return states * (1 if is_finite else self.draws)
 
     def forward(self, batch: Mapping[str, Tensor], seed: int) -> Tensor:
         r"""Compute $-\log Q[D]$ of each row; see `Objective.forward`."""

@@ -8,6 +8,7 @@ from typing import Any
 from causal_diffusers.errors import GraphError
 from causal_diffusers.variables.base import Variable
 from causal_diffusers.variables.categorical import Categorical
+from causal_diffusers.variables.continuous import Continuous
 from causal_diffusers.variables.image import Image
 
 __all__ = ["variable_from_dict"]
@@ -26,7 +27,11 @@ def variable_from_dict(description: Mapping[str, Any]) -> Variable:
         >>> variable_from_dict({"type": "categorical", "labels": ["a", "b"]})
         Categorical(labels=('a', 'b'))
     """
-    kinds: dict[str, type[Variable]] = {"categorical": Categorical, "image": Image}
+    kinds: dict[str, type[Variable]] = {
+        "categorical": Categorical,
+        "continuous": Continuous,
+        "image": Image,
+    }
     if not isinstance(description, Mapping):
         raise GraphError(f"A variable is described by a mapping: got {description!r}.")
     fields = dict(description)

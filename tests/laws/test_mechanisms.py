@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from causal_diffusers.errors import CheckpointError
-from causal_diffusers.mechanisms import LikelihoodMechanism
+from causal_diffusers.mechanisms import InvertibleMechanism, LikelihoodMechanism
 from causal_diffusers.variables import Categorical
 from hostile import WEIGHTS, edit
 from mechanisms.zoo import SIGNATURES, draw_inputs, draw_values, make, make_prior, sample
@@ -29,7 +29,9 @@ def mechanism(request, base):
     return make(request.param, base)
 
 
-@pytest.fixture(params=["categorical, confounded", "diffusion, of labels", "prior"])
+@pytest.fixture(
+    params=["categorical, confounded", "flow, confounded", "diffusion, of labels", "prior"]
+)
 def component(request, base):
     return make_prior() if request.param == "prior" else make(request.param, base)
 
@@ -78,7 +80,8 @@ def test_the_generator_is_the_only_source_of_noise(mechanism):
 def respond(mechanism, inputs):
     """What the parents and the confounders bring about, to the last bit."""
     if isinstance(mechanism, LikelihoodMechanism):
-        return mechanism.log_prob(torch.zeros(6, dtype=torch.int64), *inputs)
+        value = draw_values(mechanism.variable, 1, torch.Generator().manual_seed(1))
+        return mechanism.log_prob(value.expand(6, *value.shape[1:]), *inputs)
     return sample(mechanism, inputs=inputs)
 
 
@@ -115,6 +118,30 @@ def test_a_repeated_value_is_read_as_if_it_were_copied(mechanism):
 def test_train_mode_changes_no_sample(mechanism):
     before = sample(mechanism)
     assert torch.equal(sample(mechanism.train()), before)
+
+
+# -- noise ------------------------------------------------------------------------------------
+
+
+def test_a_value_comes_back_from_its_noise(mechanism):
+    if isinstance(mechanism, InvertibleMechanism):
+        inputs = draw_inputs(mechanism, 200)
+        for values in (
+            sample(mechanism, 200, inputs=inputs),
+            draw_values(mechanism.variable, 200, torch.Generator().manual_seed(2)),
+        ):
+            noise = mechanism.abduct(values, *inputs)
+            assert noise.shape == values.shape
+            again = mechanism.assign(noise, *inputs)
+            torch.testing.assert_close(again, values, atol=1e-4, rtol=1e-4)
+
+
+def test_a_sample_is_what_is_assigned_to_its_noise(mechanism):
+    if isinstance(mechanism, InvertibleMechanism):
+        inputs = draw_inputs(mechanism, 50)
+        shape = (50, *mechanism.variable.shape)
+        noise = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+        assert torch.equal(mechanism.assign(noise, *inputs), sample(mechanism, 50, inputs=inputs))
 
 
 # -- precision --------------------------------------------------------------------------------
@@ -311,6 +338,18 @@ NONSENSE = [
     ("categorical, confounded", {"confounders": [5]}, DOES_NOT_DESCRIBE),
     ("categorical, confounded", {"variable": HUGE}, DOES_NOT_DESCRIBE),
     ("categorical, confounded", {"variable": "X"}, DOES_NOT_DESCRIBE),
+    ("flow, confounded", {"width": 10**15}, PLANNED),
+    ("flow, confounded", {"width": 2**19}, PLANNED),
+    ("flow, confounded", {"bins": 9}, PLANNED),
+    ("flow, confounded", {"bins": 257}, DOES_NOT_DESCRIBE),
+    ("flow, confounded", {"bins": None}, DOES_NOT_DESCRIBE),
+    ("flow, confounded", {"depth": 64}, PLANNED),
+    ("flow, confounded", {"depth": 1}, DOES_NOT_DESCRIBE),
+    ("flow, confounded", {"variable": {"type": "continuous", "dim": 2}}, PLANNED),
+    ("flow, confounded", {"variable": {"type": "continuous", "dim": 10**9}}, DOES_NOT_DESCRIBE),
+    ("flow, confounded", {"variable": {"type": "continuous", "scale": 0}}, DOES_NOT_DESCRIBE),
+    ("flow, confounded", {"variable": MANY}, DOES_NOT_DESCRIBE),
+    ("flow, confounded", {"parents": {"X": {"type": "continuous", "dim": 10**12}}}, PLANNED),
     ("prior", {"states": 10**15}, PLANNED),
     ("prior", {"states": 2**19}, PLANNED),
     ("prior", {"states": 0}, DOES_NOT_DESCRIBE),
@@ -351,7 +390,8 @@ def folders(base, tmp_path_factory):
     """A saved component of each kind."""
     top = tmp_path_factory.mktemp("saved")
     components = {"prior": make_prior()} | {
-        name: make(name, base) for name in ("categorical, confounded", "diffusion, of labels")
+        name: make(name, base)
+        for name in ("categorical, confounded", "flow, confounded", "diffusion, of labels")
     }
     return {n: (type(c), save(c, top / n.split(",")[0])) for n, c in components.items()}
 

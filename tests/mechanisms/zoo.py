@@ -13,13 +13,15 @@ from causal_diffusers.mechanisms import (
     CategoricalMechanism,
     ConfounderPrior,
     DiffusionMechanism,
+    FlowMechanism,
     SamplingOptions,
 )
-from causal_diffusers.variables import Categorical, Confounder, Image
+from causal_diffusers.variables import Categorical, Confounder, Continuous, Image
 from tiny import shake
 
 LETTERS, YES, PICTURE = Categorical("abc"), Categorical(["no", "yes"]), Image(1, 8, 8)
 PHOTO = Image(3, 5, 12)
+NUMBER, VECTOR = Continuous(mean=3, scale=2), Continuous(dim=3)
 
 # Parents and confounders, by mechanism.
 SIGNATURES = {
@@ -32,9 +34,19 @@ SIGNATURES = {
         {"U": Confounder(dim=3), "K": Confounder(states=4)},
     ),
     "categorical, only confounded": ("categorical", {}, {"U": Confounder()}),
+    "categorical, of numbers": ("categorical", {"X": NUMBER, "Z": VECTOR}, {}),
+    "flow, alone": ("flow", {}, {}),
+    "flow, of everything": ("flow", {"X": LETTERS, "I": PHOTO, "Z": VECTOR}, {}),
+    "flow, confounded": (
+        "flow",
+        {"X": NUMBER},
+        {"U": Confounder(dim=3), "K": Confounder(states=4)},
+    ),
+    "flow, only confounded": ("flow", {}, {"U": Confounder()}),
     "diffusion, alone": ("diffusion", {}, {}),
     "diffusion, of labels": ("diffusion", {"X": LETTERS, "W": YES}, {}),
     "diffusion, of images": ("diffusion", {"J": PHOTO, "X": YES}, {}),
+    "diffusion, of numbers": ("diffusion", {"X": NUMBER, "Z": VECTOR}, {}),
 }
 
 
@@ -50,6 +62,9 @@ def _make(name, base, shaken):
         torch.manual_seed(0)
         if kind == "categorical":
             mechanism = CategoricalMechanism(width=8).bind(LETTERS, parents, confounders)
+        elif kind == "flow":
+            made = NUMBER if confounders else Continuous(dim=2)
+            mechanism = FlowMechanism(width=8).bind(made, parents, confounders)
         else:
             mechanism = DiffusionMechanism.from_pretrained(base, rank=2)
             mechanism.bind(PICTURE, parents, confounders)
@@ -82,6 +97,8 @@ def draw_values(variable, number, generator):
     """Draw encoded values of a variable, spread evenly."""
     if isinstance(variable, Categorical):
         return torch.randint(len(variable.labels), (number,), generator=generator)
+    if isinstance(variable, Continuous):
+        return torch.randn(number, *variable.shape, generator=generator)
     return 2 * torch.rand(number, *variable.shape, generator=generator) - 1
 
 

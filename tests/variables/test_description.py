@@ -4,12 +4,20 @@ import pytest
 import torch
 
 from causal_diffusers.errors import GraphError, ShapeError
-from causal_diffusers.variables import Categorical, Confounder, Image, variable_from_dict
+from causal_diffusers.variables import (
+    Categorical,
+    Confounder,
+    Continuous,
+    Image,
+    variable_from_dict,
+)
 
 VARIABLES = [
     Categorical("ab"),
     Categorical([False, True]),
     Categorical([3, 5]),
+    Continuous(),
+    Continuous(dim=3, mean=(0, 1e-3, -2.5), scale=0.1),
     Image(1, 4, 6),
     Image(3, 4, 6),
 ]
@@ -42,6 +50,13 @@ def test_encoded_values_of_another_shape_are_refused(each):
         {"type": "categorical", "labels": ["a"]},
         {"type": "categorical", "labels": [["a"], ["b"]]},
         {"type": "categorical", "labels": ["a", "b"], "extra": 1},
+        {"type": "continuous", "dim": 0},
+        {"type": "continuous", "dim": 2.0},
+        {"type": "continuous", "mean": "0"},
+        {"type": "continuous", "mean": None},
+        {"type": "continuous", "mean": [0, 0]},
+        {"type": "continuous", "scale": -1},
+        {"type": "continuous", "dim": 2, "scale": [1, float("inf")]},
         {"type": "image", "channels": 1, "height": 8},
         {"type": "image", "channels": 1, "height": 8, "width": 1e9},
         {"type": "image", "channels": 1, "height": 8, "width": None},
