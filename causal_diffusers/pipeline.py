@@ -246,7 +246,7 @@ class CausalPipeline(StoredPipeline):
 
         Arguments:
             num_samples: N, how many draws.
-            do: The values $x$ by name: labels, codes, numbers or images; one, or one for each draw.
+            do: The values $x$ by name: labels, numbers or images; one, or one for each draw.
             given: The values $z$ of categorical and continuous variables, likewise.
             outcomes: $Y$. Nothing that they do not depend on is sampled, and what is
                 identified is their joint distribution. None asks for all other variables.

@@ -12,7 +12,8 @@ unit that is not kept. The causes of $Z$ are also averaged over the whole pool,
 
 $$ P(v = k \mid do(x), z) \approx \sum_i w_i \, 1[v_i = k] \Big/ \sum_i w_i . $$
 
-Of a continuous $Z_i$, $p$ is the density. Rows with different $x$ or $z$ have pools of their own, one after the other.
+Of a continuous $Z_i$, $p$ is the density. Rows with different $x$ or $z$ have pools of
+their own, one after the other.
 
 References:
     Causality, 2nd ed. (Pearl, 2009), Sec. 3.2.
@@ -282,7 +283,8 @@ def _check_evidence(
             raise ValueError(f'`do` and `given` must differ: got "{name}" in both.')
         if isinstance(scm.variables[name], Image):
             raise ValueError(  # noqa: TRY004 (a wrong name, not a wrong type)
-                f'`given` must name categorical or continuous variables: got the image "{name}". No two '
-                "sampled images agree with a given one, so there is nothing to weigh. Condition "
-                f'on a cause or an effect of "{name}", or intervene: `do={{"{name}": image}}`.'
+                f'`given` must name categorical or continuous variables: got the image "{name}". '
+                "No two sampled images agree with a given one, so there is nothing to weigh. "
+                f'Condition on a cause or an effect of "{name}", or intervene: '
+                f'`do={{"{name}": image}}`.'
             )

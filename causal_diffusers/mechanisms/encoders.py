@@ -1,8 +1,8 @@
 """What a mechanism sees of the variables that its own variable listens to.
 
 Categorical parents become one-hot vectors (a relaxed sample passes through as it is),
-continuous ones enter as they are, standardised; images become features of a small network trained with the mechanism, and confounders
-enter as their value or, if finite, one-hot.
+continuous ones enter as they are, standardised; images become features of a small network
+trained with the mechanism, and confounders enter as their value or, if finite, one-hot.
 """
 
 from __future__ import annotations
