@@ -9,7 +9,7 @@ variables:
   W: {type: categorical, labels: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]}
   I: {type: image, channels: 1, height: 8, width: 8}
   A: [0, 1]
-  T: {type: continuous, mean: 37, scale: 0.5}  # numbers; of a vector also `dim`
+  # numbers: {type: continuous, mean: 37, scale: 0.5}, for a vector also `dim`
 mechanisms:                                   # [a small network for each other variable]
   I: {pretrained: causal-diffusers/digits-ddpm, rank: 8}
   A: {width: 64, depth: 2}

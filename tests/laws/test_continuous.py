@@ -129,7 +129,7 @@ def test_what_was_sampled_in_a_shell_can_be_read_again(pipe, tmp_path, capsys):
     assert np.allclose(rows["age"], 41.5)
     with (tmp_path / "out" / "values.csv").open() as file:
         assert len(next(csv.DictReader(file))["gait"].split()) == 2
-    words = ["sample", str(tmp_path / "pipe"), "--given", "gait=1.0 100", "--num-samples", "2"]
+    words = ["sample", str(tmp_path / "pipe"), "--do", "gait=1.0 100", "--num-samples", "2"]
     assert main([*words, "--output", str(tmp_path / "more")]) == 0
 
 
