@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from causal_diffusers.errors import CheckpointError
-from causal_diffusers.mechanisms import InvertibleMechanism, LikelihoodMechanism
+from causal_diffusers.mechanisms import LikelihoodMechanism
 from causal_diffusers.variables import Categorical
 from hostile import WEIGHTS, edit
 from mechanisms.zoo import SIGNATURES, draw_inputs, draw_values, make, make_prior, sample
@@ -118,30 +118,6 @@ def test_a_repeated_value_is_read_as_if_it_were_copied(mechanism):
 def test_train_mode_changes_no_sample(mechanism):
     before = sample(mechanism)
     assert torch.equal(sample(mechanism.train()), before)
-
-
-# -- noise ------------------------------------------------------------------------------------
-
-
-def test_a_value_comes_back_from_its_noise(mechanism):
-    if isinstance(mechanism, InvertibleMechanism):
-        inputs = draw_inputs(mechanism, 200)
-        for values in (
-            sample(mechanism, 200, inputs=inputs),
-            draw_values(mechanism.variable, 200, torch.Generator().manual_seed(2)),
-        ):
-            noise = mechanism.abduct(values, *inputs)
-            assert noise.shape == values.shape
-            again = mechanism.assign(noise, *inputs)
-            torch.testing.assert_close(again, values, atol=1e-4, rtol=1e-4)
-
-
-def test_a_sample_is_what_is_assigned_to_its_noise(mechanism):
-    if isinstance(mechanism, InvertibleMechanism):
-        inputs = draw_inputs(mechanism, 50)
-        shape = (50, *mechanism.variable.shape)
-        noise = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-        assert torch.equal(mechanism.assign(noise, *inputs), sample(mechanism, 50, inputs=inputs))
 
 
 # -- precision --------------------------------------------------------------------------------
