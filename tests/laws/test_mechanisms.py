@@ -29,9 +29,7 @@ def mechanism(request, base):
     return make(request.param, base)
 
 
-@pytest.fixture(
-    params=["categorical, confounded", "flow, confounded", "diffusion, of labels", "prior"]
-)
+@pytest.fixture(params=["categorical, confounded", "flow, alone", "diffusion, of labels", "prior"])
 def component(request, base):
     return make_prior() if request.param == "prior" else make(request.param, base)
 
@@ -314,18 +312,6 @@ NONSENSE = [
     ("categorical, confounded", {"confounders": [5]}, DOES_NOT_DESCRIBE),
     ("categorical, confounded", {"variable": HUGE}, DOES_NOT_DESCRIBE),
     ("categorical, confounded", {"variable": "X"}, DOES_NOT_DESCRIBE),
-    ("flow, confounded", {"width": 10**15}, PLANNED),
-    ("flow, confounded", {"width": 2**19}, PLANNED),
-    ("flow, confounded", {"bins": 9}, PLANNED),
-    ("flow, confounded", {"bins": 257}, DOES_NOT_DESCRIBE),
-    ("flow, confounded", {"bins": None}, DOES_NOT_DESCRIBE),
-    ("flow, confounded", {"depth": 64}, PLANNED),
-    ("flow, confounded", {"depth": 1}, DOES_NOT_DESCRIBE),
-    ("flow, confounded", {"variable": {"type": "continuous", "dim": 2}}, PLANNED),
-    ("flow, confounded", {"variable": {"type": "continuous", "dim": 10**9}}, DOES_NOT_DESCRIBE),
-    ("flow, confounded", {"variable": {"type": "continuous", "scale": 0}}, DOES_NOT_DESCRIBE),
-    ("flow, confounded", {"variable": MANY}, DOES_NOT_DESCRIBE),
-    ("flow, confounded", {"parents": {"X": {"type": "continuous", "dim": 10**12}}}, PLANNED),
     ("prior", {"states": 10**15}, PLANNED),
     ("prior", {"states": 2**19}, PLANNED),
     ("prior", {"states": 0}, DOES_NOT_DESCRIBE),
@@ -366,8 +352,7 @@ def folders(base, tmp_path_factory):
     """A saved component of each kind."""
     top = tmp_path_factory.mktemp("saved")
     components = {"prior": make_prior()} | {
-        name: make(name, base)
-        for name in ("categorical, confounded", "flow, confounded", "diffusion, of labels")
+        name: make(name, base) for name in ("categorical, confounded", "diffusion, of labels")
     }
     return {n: (type(c), save(c, top / n.split(",")[0])) for n, c in components.items()}
 

@@ -6,8 +6,10 @@ import math
 import pytest
 import torch
 
+from causal_diffusers.errors import CheckpointError
 from causal_diffusers.mechanisms import FlowMechanism
 from causal_diffusers.variables import Categorical, Confounder, Continuous, Image
+from hostile import edit
 from mechanisms.zoo import NUMBER, draw_inputs, make, sample
 from tiny import shake
 
@@ -170,3 +172,30 @@ def test_it_is_planned_without_memory(base):
         planned = FlowMechanism(**{k: v for k, v in f.config.items() if k[0] != "_"})
     assert {t.device.type for t in (*planned.parameters(), *planned.buffers())} == {"meta"}
     assert planned.trainable_state().keys() == f.state_dict().keys()
+
+
+NONSENSE = [
+    ({"width": 10**15}, "has shape|the file lacks|absurdly large"),
+    ({"width": 2**19}, "has shape|the file lacks|absurdly large"),
+    ({"bins": 9}, "has shape|the file lacks|absurdly large"),
+    ({"bins": 257}, "does not describe"),
+    ({"bins": None}, "does not describe"),
+    ({"depth": 64}, "has shape|the file lacks|absurdly large"),
+    ({"depth": 1}, "does not describe"),
+    ({"variable": {"type": "continuous", "dim": 2}}, "has shape|the file lacks|absurdly large"),
+    ({"variable": {"type": "continuous", "dim": 10**9}}, "does not describe"),
+    ({"variable": {"type": "continuous", "scale": 0}}, "does not describe"),
+    ({"variable": {"type": "categorical", "labels": [0, 1]}}, "does not describe"),
+    (
+        {"parents": {"X": {"type": "continuous", "dim": 10**12}}},
+        "has shape|the file lacks|absurdly large",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "complaint"), NONSENSE, ids=str)
+def test_a_damaged_config_is_refused_before_it_costs_anything(base, tmp_path, changes, complaint):
+    make("flow, confounded", base).save_pretrained(tmp_path)
+    edit(tmp_path / "config.json", **changes)
+    with pytest.raises(CheckpointError, match=complaint):
+        FlowMechanism.from_pretrained(tmp_path)
