@@ -13,11 +13,10 @@ def base(tmp_path_factory):
     return make_tiny_base(tmp_path_factory.mktemp("base"))
 
 
-@pytest.fixture(params=SIGNATURES)
+@pytest.fixture(params=[name for name in SIGNATURES if name.startswith("flow")])
 def mechanism(request, base):
     made = make(request.param, base)
-    if not isinstance(made, InvertibleMechanism):
-        pytest.skip("makes no promise")
+    assert isinstance(made, InvertibleMechanism)
     return made
 
 
