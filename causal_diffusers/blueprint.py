@@ -193,7 +193,7 @@ def _is_size(value: object) -> bool:
 
 def _is_numbers(value: object) -> bool:
     """Tell finite numbers: one, or a list of them."""
-    numbers = value if isinstance(value, list) else [value]
+    numbers: list[Any] = value if isinstance(value, list) else [value]
     plain = all(type(n) in (int, float) and abs(n) < math.inf for n in numbers)
     return plain and len(numbers) <= _LARGEST_SIZE
 

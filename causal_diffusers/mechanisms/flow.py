@@ -24,11 +24,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
-from torch.distributions import Transform
 from zuko.transforms import ComposedTransform, MonotonicAffineTransform, MonotonicRQSTransform
 
 from causal_diffusers.mechanisms.base import (
@@ -208,8 +208,11 @@ class FlowMechanism(InvertibleMechanism, RelaxedMechanism):
             hidden = hidden + self.from_confounders(features.to(hidden.dtype))
         return self.network(hidden)
 
-    def _transform(self, number: int, hidden: Tensor, values: Tensor) -> Transform:
-        """Give the map from one number to its noise, which listens to those before it."""
+    def _transform(self, number: int, hidden: Tensor, values: Tensor) -> Any:  # noqa: ANN401
+        """Give the map from one number to its noise, which listens to those before it.
+
+        It is one of zuko's, which have more methods than those of torch.
+        """
         before = values[..., :number].to(hidden.dtype)
         theta = self.heads[number](torch.cat([hidden, before], dim=-1))
         theta = _at_least_single(theta).to(torch.promote_types(theta.dtype, values.dtype))

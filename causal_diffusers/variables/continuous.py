@@ -165,10 +165,10 @@ class Continuous(Variable):
         return torch.tensor(getattr(self, name), dtype=torch.float64)
 
 
-def _numbers(name: str, given: object, dim: int) -> Numbers:
+def _numbers(name: str, given: Any, dim: int) -> Numbers:  # noqa: ANN401 (refused below)
     """Read one finite number, or `dim` of them."""
     several = isinstance(given, (list, tuple, np.ndarray, Tensor)) and np.ndim(given) == 1
-    numbers = [_plain(each) for each in (given if several else [given])]  # type: ignore[union-attr]
+    numbers = [_plain(each) for each in (given if several else [given])]
     finite = all(_is_number(each) and math.isfinite(each) for each in numbers)
     if not finite or (several and len(numbers) != dim):
         raise ValueError(
