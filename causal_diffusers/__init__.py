@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         ShapeError,
     )
     from causal_diffusers.graphs import ADMG, HGraph, identify
+    from causal_diffusers.inference import OverlapReport, diagnose
     from causal_diffusers.mechanisms import (
         CategoricalMechanism,
         ConfounderPrior,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
         Mechanism,
     )
     from causal_diffusers.pipeline import CausalPipeline, CausalPipelineOutput
+    from causal_diffusers.query import Query
     from causal_diffusers.scm import StructuralCausalModel
     from causal_diffusers.training import ModularTrainer, TrainingConfig
     from causal_diffusers.variables import Categorical, Confounder, Continuous, Image
@@ -53,9 +55,12 @@ __all__ = [
     "ModularTrainer",
     "NotIdentifiableError",
     "NotInvertibleError",
+    "OverlapReport",
+    "Query",
     "ShapeError",
     "StructuralCausalModel",
     "TrainingConfig",
+    "diagnose",
     "identify",
 ]
 
@@ -80,6 +85,9 @@ _HOMES = {
     "StructuralCausalModel": "causal_diffusers.scm",
     "ModularTrainer": "causal_diffusers.training",
     "TrainingConfig": "causal_diffusers.training",
+    "OverlapReport": "causal_diffusers.inference",
+    "diagnose": "causal_diffusers.inference",
+    "Query": "causal_diffusers.query",
     "CausalPipeline": "causal_diffusers.pipeline",
     "CausalPipelineOutput": "causal_diffusers.pipeline",
     # Not ours and not in __all__: diffusers loads a component only if the library that

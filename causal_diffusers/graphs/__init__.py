@@ -8,6 +8,7 @@ r"""Who listens to whom, and what follows from it. This folder never imports tor
 | Is a query answerable? | `identify`, `recursion`, `estimand` | Shpitser & Pearl (2006), Fig. 3 |
 | Is it with experiments? | `identify`, `regimes` | Lee, Correa & Bareinboim (2019), Alg. 1 |
 | Why is it not? | `hedge`, `refusal` | Shpitser & Pearl (2006), Thm. 4 |
+| On which conditions does the answer rest? | `demand` | D'Amour et al. (2021) |
 | What trains together, and when? | `hgraph` | Rahman & Kocaoglu (2024), Sec. 4 |
 | What is known of textbook graphs? | `named` | see each |
 | How is a graph written, read and drawn? | `convert`, `dot`, `draw` | |

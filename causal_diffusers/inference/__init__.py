@@ -4,8 +4,12 @@ r"""How a query is answered from a model, once it is known to be answerable.
 |---|---|---|---|
 | `interventional` | $P(Y \mid do(X))$ | sampling the mutilated graph | Pearl, 2009 |
 | `interventional` | $P(Y \mid do(X), Z)$ | likelihood weighting | Fung & Chang, 1990 |
+| `diagnose`, `overlap` | do the data support it? | demand beside data | D'Amour et al., 2021 |
+| `propensity` | what does an image tell of labels? | cross-fitted network | Imbens, 2000 |
 """
 
+from causal_diffusers.inference.diagnose import diagnose
 from causal_diffusers.inference.interventional import Sample, sample
+from causal_diffusers.inference.overlap import OverlapReport
 
-__all__ = ["Sample", "sample"]
+__all__ = ["OverlapReport", "Sample", "diagnose", "sample"]
