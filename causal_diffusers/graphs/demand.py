@@ -32,7 +32,14 @@ import numpy as np
 import numpy.typing as npt
 
 from causal_diffusers.graphs.estimand import Estimand
-from causal_diffusers.graphs.expression import Expression, Probability, Product, Quotient, Sum
+from causal_diffusers.graphs.expression import (
+    Expression,
+    Joints,
+    Probability,
+    Product,
+    Quotient,
+    Sum,
+)
 from causal_diffusers.graphs.table import Table
 
 __all__ = ["demand"]
@@ -51,7 +58,7 @@ def demand(
     r"""Find the demand $n(b)$ for the conditions of each conditional in an estimand.
 
     Arguments:
-        estimand: The estimand.
+        estimand: The estimand, of observational data.
         joint: The observed joint distribution, one axis for each of `variables`.
         variables: The variables of the estimand, in the order of the axes.
         at: The values of interventions and conditions, as codes. Over those left out the
@@ -72,14 +79,15 @@ def demand(
     """
     counts = np.asarray(joint, dtype=np.float64)
     P = (1 - _UNSEEN) * counts / counts.sum() + _UNSEEN / counts.size
+    joints = {frozenset[str](): P}
     axes = {name: axis for axis, name in enumerate(variables)}
-    answer = estimand.expression.evaluate(P, axes)
+    answer = estimand.expression.evaluate(joints, axes)
     weights = _weights(estimand, P, axes, at)
     total: dict[Probability, Array] = {}
     for outcome in _outcomes(estimand, P, axes):
         moved: dict[Probability, Array] = {}
         seed = _reduce(weights * outcome, answer.shape)
-        for factor, change in _pull(estimand.expression, seed, P, axes):
+        for factor, change in _pull(estimand.expression, seed, joints, axes):
             moved[factor] = moved.get(factor, 0) + change
         for factor, change in moved.items():
             spent = tuple(axis for name, axis in axes.items() if name not in factor.given)
@@ -113,28 +121,29 @@ def _point(codes: Mapping[int, int], P: Array) -> Array:
 
 
 def _pull(
-    expression: Expression, adjoint: Array, P: Array, axes: Mapping[str, int]
+    expression: Expression, adjoint: Array, joints: Joints, axes: Mapping[str, int]
 ) -> Iterator[tuple[Probability, Array]]:
     """Hand the derivative by an expression down to the logarithms of its conditionals."""
     match expression:
         case Probability():
-            yield expression, adjoint * expression.evaluate(P, axes)
+            yield expression, adjoint * expression.evaluate(joints, axes)
         case Product(factors):
-            values = [factor.evaluate(P, axes) for factor in factors]
+            values = [factor.evaluate(joints, axes) for factor in factors]
             for i, factor in enumerate(factors):
                 others = adjoint
                 for value in values[:i] + values[i + 1 :]:
                     others = others * value
-                yield from _pull(factor, _reduce(others, values[i].shape), P, axes)
+                yield from _pull(factor, _reduce(others, values[i].shape), joints, axes)
         case Sum(variables, body):
-            times = np.prod([P.shape[axes[name]] for name in variables - body.free])
-            shape = body.evaluate(P, axes).shape
-            yield from _pull(body, np.broadcast_to(adjoint * times, shape), P, axes)
+            full = next(iter(joints.values())).shape
+            times = np.prod([full[axes[name]] for name in variables - body.free])
+            shape = body.evaluate(joints, axes).shape
+            yield from _pull(body, np.broadcast_to(adjoint * times, shape), joints, axes)
         case Quotient(numerator, denominator):
-            above, below = (part.evaluate(P, axes) for part in (numerator, denominator))
-            yield from _pull(numerator, _reduce(adjoint / below, above.shape), P, axes)
+            above, below = (part.evaluate(joints, axes) for part in (numerator, denominator))
+            yield from _pull(numerator, _reduce(adjoint / below, above.shape), joints, axes)
             change = -adjoint * above / below**2
-            yield from _pull(denominator, _reduce(change, below.shape), P, axes)
+            yield from _pull(denominator, _reduce(change, below.shape), joints, axes)
         case _:
             raise TypeError(
                 f"{type(expression).__name__} has no derivative here: this is a bug in "

@@ -104,6 +104,7 @@ def diagnose(pipe: CausalPipeline, query: Query | Estimand, data: Columns) -> Ov
         (False, 'unsupported')
     """
     estimand = query.estimand(pipe.graph) if isinstance(query, Query) else query
+    _check_observational(estimand)
     values = {**query.do, **query.given} if isinstance(query, Query) else {}
     needed = estimand.expression.mentioned.union(estimand.variables)
     names = tuple(name for name in pipe.graph.variables if name in needed)
@@ -277,6 +278,14 @@ class _Evidence:
         size = math.prod(shape)
         return (
             torch.bincount(self._place(self.names), minlength=size).double().numpy().reshape(shape)
+        )
+
+
+def _check_observational(estimand: Estimand) -> None:
+    if any(estimand.experiments):
+        raise ValueError(
+            f"`diagnose` compares an estimand with observational rows: got {estimand}, which "
+            "rests on experiments. Ask for what is identifiable without them."
         )
 
 

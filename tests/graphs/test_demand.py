@@ -42,8 +42,8 @@ def replaced(expression, target, change):
     """Copy an expression with one conditional multiplied by a table."""
 
     class Changed(Probability):
-        def evaluate(self, joint, axes):
-            value = Probability(self.outcomes, self.given).evaluate(joint, axes)
+        def evaluate(self, joints, axes):
+            value = Probability(self.outcomes, self.given).evaluate(joints, axes)
             return value * change
 
     match expression:
@@ -64,13 +64,14 @@ def by_differences(estimand, P, axes, at, factor, step=1e-6):
     given = [name for name in axes if name in factor.given]
     needed = np.zeros([P.shape[axes[name]] for name in given])
     place = tuple(at.get(name, slice(None)) for name in axes)
-    base = np.broadcast_to(estimand.expression.evaluate(P, axes), P.shape)
+    joints = {frozenset(): P}
+    base = np.broadcast_to(estimand.expression.evaluate(joints, axes), P.shape)
     others = tuple(axes[n] for n in axes if n not in estimand.outcomes and n not in at)
     for codes in np.ndindex(*(P.shape[axis] for axis in kept)):
         change = np.ones([P.shape[a] if a in kept else 1 for a in range(P.ndim)])
         index = dict(zip(kept, codes, strict=True))
         change[tuple(index.get(a, 0) for a in range(P.ndim))] += step
-        moved = replaced(estimand.expression, factor, change).evaluate(P, axes)
+        moved = replaced(estimand.expression, factor, change).evaluate(joints, axes)
         difference = (np.broadcast_to(moved, P.shape) - base).mean(axis=others, keepdims=True)
         difference = difference[tuple(p if a not in others else 0 for a, p in enumerate(place))]
         needed[tuple(index[axes[name]] for name in given)] += np.abs(difference).sum() / step
