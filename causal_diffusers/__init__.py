@@ -12,6 +12,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from causal_diffusers.backbones import VisionEncoder
     from causal_diffusers.errors import (
         CheckpointError,
         GraphError,
@@ -60,6 +61,7 @@ __all__ = [
     "ShapeError",
     "StructuralCausalModel",
     "TrainingConfig",
+    "VisionEncoder",
     "diagnose",
     "identify",
 ]
@@ -73,6 +75,7 @@ _HOMES = {
     "NotIdentifiableError": "causal_diffusers.errors",
     "NotInvertibleError": "causal_diffusers.errors",
     "ShapeError": "causal_diffusers.errors",
+    "VisionEncoder": "causal_diffusers.backbones",
     "Categorical": "causal_diffusers.variables",
     "Confounder": "causal_diffusers.variables",
     "Continuous": "causal_diffusers.variables",

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from causal_diffusers.backbones import BackboneReference
 from causal_diffusers.errors import NotIdentifiableError
 from causal_diffusers.graphs import ADMG, Estimand, identify
 from causal_diffusers.graphs.draw import to_mermaid
@@ -54,7 +55,14 @@ def write(
     """
     from causal_diffusers.training import TrainingPlan  # only here: it loads accelerate
 
-    bases = {n: m for n, m in mechanisms.items() if isinstance(m, DiffusionMechanism)}
+    bases = {
+        n: m.base_reference for n, m in mechanisms.items() if isinstance(m, DiffusionMechanism)
+    }
+    bases |= {
+        f"{n}, to read images": m.image_encoder.reference
+        for n, m in mechanisms.items()
+        if m.image_encoder is not None
+    }
     made = _variables(variables, mechanisms) + _confounders(graph, confounders or {})
     sections = [
         _metadata(bases),
@@ -98,8 +106,8 @@ that is identifiable on paper is extrapolated by the networks. Queries that the 
 not determine are refused."""
 
 
-def _metadata(bases: Mapping[str, DiffusionMechanism]) -> str:
-    repos = sorted({m.base_reference.repo for m in bases.values() if m.base_reference.repo})
+def _metadata(bases: Mapping[str, BackboneReference]) -> str:
+    repos = sorted({base.repo for base in bases.values() if base.repo})
     lines = ["---", "library_name: diffusers", "tags:", "- causal-inference", "- causal-diffusers"]
     if repos:
         lines += ["base_model:", *(f"- {repo}" for repo in repos), "base_model_relation: adapter"]
@@ -155,14 +163,13 @@ def _confounders(graph: ADMG, confounders: Mapping[str, Confounder]) -> str:
     return "\n".join(rows)
 
 
-def _bases(bases: Mapping[str, DiffusionMechanism], included: bool) -> str:
+def _bases(bases: Mapping[str, BackboneReference], included: bool) -> str:
     if not bases:
         return ""
     where = "copied into this folder" if included else "referred to rather than copied"
     rows = ["## Pretrained bases", "", f"Frozen, and {where}.", ""]
     rows += ["| variable | base | commit | licence | sha256 |", "|---|---|---|---|---|"]
-    for name, mechanism in bases.items():
-        base = mechanism.base_reference
+    for name, base in bases.items():
         cells = [name, base.repo or "part of this folder", base.revision or "-"]
         cells += [_plain(base.license or "not stated"), f"`{base.sha256[:16]}...`"]
         rows.append(f"| {' | '.join(cells)} |")

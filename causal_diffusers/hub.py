@@ -8,6 +8,7 @@ README.md                                     the model card; never read back
 <component>/config.json                       how to build the component
 <component>/diffusion_pytorch_model.safetensors    what training moved, and nothing else
 <variable>/backbone/...                       its frozen base, only if it was asked for
+<variable>/image_encoder/...                  what reads images for it, frozen, likewise
 ```
 
 A component is the mechanism of a variable or the prior of a finite confounder. The index
@@ -158,7 +159,7 @@ def load_component(
         class_name: Its class, one of `COMPONENTS`.
         dtype: The precision to load it in.
         variant: The tag in the name of its weights.
-        backbone: Where its frozen base has moved to.
+        backbone: Where its frozen base has moved to; if it has none, its image encoder.
 
     Returns:
         The component.
@@ -172,18 +173,9 @@ def load_component(
         ...
         causal_diffusers.errors.CheckpointError: ...
     """
-    if backbone is None:
-        kind: type[Component] = getattr(mechanisms, class_name)
-        return kind.from_pretrained(folder, dtype=dtype, variant=variant)
-    if class_name != DiffusionMechanism.__name__:
-        raise CheckpointError(
-            f'`backbones` is for variables with a pretrained base: got "{folder.name}", which is '
-            f"made by a {class_name}.",
-            path=folder,
-        )
-    return DiffusionMechanism.from_pretrained(
-        folder, dtype=dtype, variant=variant, backbone=backbone
-    )
+    kind: type[Component] = getattr(mechanisms, class_name)
+    moved = {} if backbone is None else {"backbone": backbone}
+    return kind.from_pretrained(folder, dtype=dtype, variant=variant, **moved)
 
 
 def check_index(
@@ -324,6 +316,14 @@ def refer_to_backbones(
             f'The base of "{lost[0]}" came from a local folder, which a saved pipeline cannot '
             "refer to. Pass `include_backbones=True` to save a copy, or say where it is "
             f'published: `backbone_ids={{"{lost[0]}": "owner/name@commit"}}`.',
+            path=path,
+        )
+    seeing = {n: m.image_encoder for n, m in made_by.items() if m.image_encoder is not None}
+    if lost := [name for name, encoder in seeing.items() if encoder.reference.repo is None]:
+        raise CheckpointError(
+            f'The image encoder of "{lost[0]}" came from a local folder, which a saved pipeline '
+            "cannot refer to. Pass `include_backbones=True` to save a copy, or say where it is "
+            f'published: `pipe.mechanisms["{lost[0]}"].image_encoder.refer_to(repo, commit)`.',
             path=path,
         )
 

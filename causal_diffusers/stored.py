@@ -24,7 +24,7 @@ from diffusers import __version__ as diffusers_version  # noqa: TID253
 from causal_diffusers import card, hub
 from causal_diffusers.blueprint import Blueprint
 from causal_diffusers.graphs import ADMG
-from causal_diffusers.mechanisms import ConfounderPrior, DiffusionMechanism, Mechanism
+from causal_diffusers.mechanisms import ConfounderPrior, Mechanism
 from causal_diffusers.scm import StructuralCausalModel
 from causal_diffusers.variables import Confounder, Variable
 
@@ -128,7 +128,7 @@ class StoredPipeline(DiffusionPipeline, abc.ABC):
         if not include_backbones:
             hub.refer_to_backbones(self.mechanisms, backbone_ids or {}, folder)
         for name, component in self.components.items():
-            copied = include_backbones and isinstance(component, DiffusionMechanism)
+            copied = include_backbones and isinstance(component, Mechanism)
             extra = {"include_backbone": True} if copied else {}
             component.save_pretrained(folder / name, variant=variant, **extra)
         (folder / hub.INDEX).write_text(self.to_json_string(), encoding="utf-8")

@@ -1,5 +1,6 @@
 """Tiny pretrained things: real diffusers folders with random weights, made in a blink."""
 
+import json
 from pathlib import Path
 
 import torch
@@ -62,3 +63,25 @@ def shake(components, *, seed=0):
         for component in components:
             for tensor in component.trainable_state().values():
                 tensor += 0.3 * torch.randn(tensor.shape, generator=generator)
+
+
+def make_tiny_encoder(folder, kind="dinov2", *, seed=0):
+    """Write a vision encoder with random weights as a transformers folder, a few kB."""
+    import transformers
+
+    sizes = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2}
+    patches = {"intermediate_size": 16, "image_size": 16, "patch_size": 8}
+    name, options = {
+        "vit": ("ViT", {**sizes, **patches}),
+        "dinov2": ("Dinov2", {**sizes, "image_size": 16, "patch_size": 8, "mlp_ratio": 2}),
+        "clip_vision_model": ("CLIPVision", {**sizes, **patches}),
+        "convnext": ("ConvNext", {"hidden_sizes": [8, 8], "depths": [1, 1], "num_stages": 2}),
+    }[kind]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        config = getattr(transformers, f"{name}Config")(**options)
+        network = getattr(transformers, f"{name}Model")(config)
+    network.save_pretrained(folder)
+    wants = {"size": {"height": 16, "width": 16}, "image_mean": [0.5, 0.4, 0.3], "image_std": 0.25}
+    (Path(folder) / "preprocessor_config.json").write_text(json.dumps(wants))
+    return Path(folder)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +33,16 @@ from causal_diffusers.backbones.files import (
 from causal_diffusers.backbones.pixel_diffusion import PixelDiffusion
 from causal_diffusers.errors import CheckpointError
 
-__all__ = ["BackboneReference", "load_backbone", "weights_of"]
+__all__ = ["BackboneReference", "fetch", "license_of", "load_backbone", "weights_of"]
 
 _WEIGHTS, _SCHEDULE = "diffusion_pytorch_model.safetensors", "scheduler_config.json"
+_CLASSES = ("UNet2DModel", "CLIPVisionModel", "ConvNextModel", "Dinov2Model", "ViTModel")
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _FORMER = re.compile(r"(\.attentions\.\d+)\.(query|key|value|proj_attn)\.")
 _LATTER = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+_FILES = ["model_index.json", "README.md", "unet/*", "scheduler/*", "*.json", _WEIGHTS]
 _MOST_LAYERS = 64  # of a block, and blocks of a network
 
 
@@ -78,10 +81,10 @@ class BackboneReference:
                 f"A base is referred to as 'owner/name', never by a path: got {self.repo!r}.",
                 path=where,
             )
-        if self.class_name != "UNet2DModel" or not _SHA256.fullmatch(str(self.sha256)):
+        if self.class_name not in _CLASSES or not _SHA256.fullmatch(str(self.sha256)):
             raise CheckpointError(
-                f"The reference to {where} needs class UNet2DModel and a sha256 of 64 "
-                f"digits: got {self.class_name!r}, {self.sha256!r}.",
+                f"The reference to {where} needs a class, one of {', '.join(_CLASSES)}, and a "
+                f"sha256 of 64 digits: got {self.class_name!r}, {self.sha256!r}.",
                 path=where,
             )
         pinned = self.revision is not None and _COMMIT.fullmatch(str(self.revision))
@@ -129,7 +132,7 @@ def load_backbone(
         ...
         causal_diffusers.errors.CheckpointError: ...
     """
-    folder, repo, commit = _fetch(source, revision)
+    folder, repo, commit = fetch(source, revision, _FILES)
     weights = weights_of(folder)
     digest = sha256(weights)
     if expected is not None and digest != expected.sha256:
@@ -139,7 +142,7 @@ def load_backbone(
             "right base with `backbones={variable: path}`.",
             path=weights,
         )
-    reference = BackboneReference(repo, commit, digest, license=_license(folder))
+    reference = BackboneReference(repo, commit, digest, license=license_of(folder))
     schedule = _load_schedule(_member(folder, "scheduler", _SCHEDULE))
     with blame(weights.parent / "config.json", "base"):
         return PixelDiffusion(_load_unet(weights), schedule), expected or reference
@@ -166,10 +169,29 @@ def weights_of(folder: Path) -> Path:
     return _member(folder, "unet", _WEIGHTS)
 
 
-def _fetch(
-    source: str | os.PathLike[str], revision: str | None
+def fetch(
+    source: str | os.PathLike[str], revision: str | None, files: Sequence[str]
 ) -> tuple[Path, str | None, str | None]:
-    """Find the folder of a base; give it with its repository id and commit."""
+    """Find the folder of something pretrained; give it with its repository id and commit.
+
+    Arguments:
+        source: A folder, a shipped id `causal-diffusers/<name>`, or the id of a Hub
+            repository.
+        revision: Branch, tag or commit on the Hub.
+        files: Patterns of the files that are downloaded.
+
+    Returns:
+        The folder; the repository id, or None for a local folder; and the commit, or None.
+
+    Raises:
+        CheckpointError: If it is neither a folder nor a repository id.
+
+    Example:
+        >>> fetch("no/such/folder", None, [])
+        Traceback (most recent call last):
+        ...
+        causal_diffusers.errors.CheckpointError: ...
+    """
     name = str(source)
     if (shipped := shipped_folder(source)) is not None:
         return shipped, name, None
@@ -178,15 +200,14 @@ def _fetch(
     if not _REPOSITORY.fullmatch(name) or ".." in name:
         raise CheckpointError(
             f"`{name}` is neither a folder nor a repository id 'owner/name'. Check the "
-            "spelling, or give the folder that holds unet/ and scheduler/.",
+            "spelling, or give a folder.",
             path=name,
         )
     from huggingface_hub import snapshot_download
 
-    patterns = ["model_index.json", "README.md", "unet/*", "scheduler/*", "*.json", _WEIGHTS]
     ignored = ["*.bin", "*.pt", "*.pth", "*.ckpt", "*.py", "*.msgpack", "*.h5"]
     found = snapshot_download(
-        name, revision=revision, allow_patterns=patterns, ignore_patterns=ignored
+        name, revision=revision, allow_patterns=list(files), ignore_patterns=ignored
     )
     return Path(found), name, Path(found).name
 
@@ -247,8 +268,22 @@ def _load_schedule(path: Path) -> DDPMScheduler:
     return construct(DDPMScheduler, config, path)
 
 
-def _license(folder: Path) -> str | None:
-    """Read the licence that the model card in `folder` states, if it has one."""
+def license_of(folder: Path) -> str | None:
+    """Read the licence that the model card in a folder states, if it has one.
+
+    Arguments:
+        folder: The folder.
+
+    Returns:
+        The licence, or None.
+
+    Raises:
+        CheckpointError: If the card is damaged.
+
+    Example:
+        >>> license_of(Path("no/such/folder")) is None
+        True
+    """
     card = folder / "README.md"
     if not card.is_file():
         return None

@@ -5,6 +5,7 @@
 | `categorical` | softmax of a small network | categorical | exact | Jang, Gu & Poole, 2017 |
 | `diffusion` | frozen denoiser + gated LoRA | image | bound | Ho & Salimans, 2022 |
 | `flow` | neural spline flow | continuous | exact | Durkan et al., 2019 |
+| `seeing` | how images among the parents are read | | | Oquab et al., 2024 |
 | `samplers` | from noise to an image | | | Song, Meng & Ermon, 2021 |
 | `confounder` | prior of a finite confounder | hidden | exact | |
 

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from causal_diffusers.mechanisms.component import Component
+from causal_diffusers.mechanisms.seeing import Seeing
 from causal_diffusers.variables import Confounder, Variable, variable_from_dict
 
 if TYPE_CHECKING:
@@ -138,11 +139,12 @@ def _no_mechanism(name: str, component: object) -> str:
     return f'"{name}" needs a mechanism: got {got}. {advice}'
 
 
-class Mechanism(Component, abc.ABC):
+class Mechanism(Seeing, abc.ABC):
     r"""The structural assignment $f_V$ of one variable.
 
-    A subclass decorates its `__init__` with `register_to_config`, takes plain JSON only,
-    and ends it with `self._build_if_bound()`. Its config then holds `variable`,
+    A subclass decorates its `__init__` with `register_to_config`, takes plain JSON and an
+    image encoder only, begins it with `self._see_with(image_encoder)` and ends it with
+    `self._build_if_bound()`. Its config then holds `variable`,
     `parents` and `confounders`, each None until the mechanism is bound.
 
     Example:

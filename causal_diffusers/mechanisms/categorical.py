@@ -20,6 +20,7 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
+from causal_diffusers.backbones import VisionEncoder
 from causal_diffusers.mechanisms.base import (
     LikelihoodMechanism,
     RelaxedMechanism,
@@ -37,6 +38,8 @@ class CategoricalMechanism(LikelihoodMechanism, RelaxedMechanism):
     Arguments:
         width: The width of the hidden layers.
         depth: The number of hidden layers, in [1, 64].
+        image_encoder: A frozen encoder that reads parents which are images; None trains a
+            small one for each.
         variable: The variable that is made, in plain JSON; set by `bind`.
         parents: Its parents, by name, in plain JSON; set by `bind`.
         confounders: Its confounders, by name, in plain JSON; set by `bind`.
@@ -55,11 +58,13 @@ class CategoricalMechanism(LikelihoodMechanism, RelaxedMechanism):
         self,
         width: int = 64,
         depth: int = 2,
+        image_encoder: VisionEncoder | None = None,
         variable: dict | None = None,
         parents: dict | None = None,
         confounders: dict | None = None,
     ) -> None:
         super().__init__()
+        self._see_with(image_encoder)
         whole = type(width) is int and type(depth) is int
         if not whole or width < 1 or not 1 <= depth <= 64:
             raise ValueError(
@@ -225,7 +230,7 @@ class CategoricalMechanism(LikelihoodMechanism, RelaxedMechanism):
 
     def _build(self) -> None:
         width, labels = self.config["width"], self.config["variable"]["labels"]
-        self.encoder = ParentEncoder(self.parents)
+        self.encoder = ParentEncoder(self.parents, self.image_encoder)
         self.from_parents = nn.Linear(self.encoder.features, width, bias=False)
         if self.confounders:
             total = sum(u.width for u in self.confounders.values())

@@ -17,7 +17,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 import torch
 from diffusers import DPMSolverMultistepScheduler
@@ -29,14 +29,12 @@ from causal_diffusers.adapters import GatedLoRA
 from causal_diffusers.backbones import BackboneReference, PixelDiffusion, load_backbone
 from causal_diffusers.backbones.files import blame, check_shapes, construct, read_json, sha256
 from causal_diffusers.backbones.reference import weights_of
+from causal_diffusers.backbones.vision import VisionEncoder, with_encoder
 from causal_diffusers.errors import CheckpointError
 from causal_diffusers.mechanisms.base import Mechanism, SamplingOptions
 from causal_diffusers.mechanisms.encoders import ParentEncoder
 from causal_diffusers.mechanisms.samplers import denoise, describe_sampler, load_sampler
 from causal_diffusers.variables import Confounder, Variable
-
-if TYPE_CHECKING:
-    from typing import Self
 
 __all__ = ["DiffusionMechanism"]
 
@@ -59,6 +57,7 @@ class DiffusionMechanism(Mechanism):
         sampler: How a saved mechanism samples, a diffusers scheduler in plain JSON. In
             memory it is `scheduler`, at first a DPM-Solver with the schedule of the base,
             to be replaced as in any diffusers pipeline.
+        image_encoder: A frozen encoder of parents that are images; None trains a small one.
         variable: The variable that is made, in plain JSON; set by `bind`.
         parents: Its parents, by name, in plain JSON; set by `bind`.
         confounders: Empty: see `bind`.
@@ -81,11 +80,13 @@ class DiffusionMechanism(Mechanism):
         target_modules: Sequence[str] = (*ATTENTION, *CONVOLUTIONS),
         condition_dropout: float = 0.1,
         sampler: dict | None = None,
+        image_encoder: VisionEncoder | None = None,
         variable: dict | None = None,
         parents: dict | None = None,
         confounders: dict | None = None,
     ) -> None:
         super().__init__()
+        self._see_with(image_encoder)
         if not 1 <= rank <= 1024 or not 0 <= condition_dropout < 1 or not math.isfinite(alpha):
             raise ValueError(
                 "`DiffusionMechanism` needs a rank in [1, 1024], a finite alpha and a "
@@ -110,6 +111,7 @@ class DiffusionMechanism(Mechanism):
         alpha: float | None = None,
         target_modules: Sequence[str] | None = None,
         condition_dropout: float | None = None,
+        image_encoder: VisionEncoder | None = None,
         **loading: Any,
     ) -> Self:
         """Start from a pretrained diffusion model, or load a saved mechanism.
@@ -124,6 +126,7 @@ class DiffusionMechanism(Mechanism):
             target_modules: The names of the layers that get one; if None the attention
                 and the convolutions of residual blocks.
             condition_dropout: How often training hides the parents; 0.1 if None.
+            image_encoder: A frozen encoder that reads parents which are images.
             loading: For a saved mechanism, `dtype` and `variant`.
 
         Returns:
@@ -145,6 +148,7 @@ class DiffusionMechanism(Mechanism):
             "alpha": alpha,
             "target_modules": target_modules,
             "condition_dropout": condition_dropout,
+            "image_encoder": image_encoder,
         }
         chosen = {key: value for key, value in adapter.items() if value is not None}
         saved = Path(source) / cls.config_name
@@ -169,7 +173,7 @@ class DiffusionMechanism(Mechanism):
         """Give the tensors of the adapter; see `Component.trainable_state`."""
         return {
             name: parameter
-            for name, parameter in self.named_parameters()
+            for name, parameter in super().trainable_state().items()
             if not name.startswith("backbone.") or ".lora_" in name
         }
 
@@ -205,7 +209,7 @@ class DiffusionMechanism(Mechanism):
         """
         folder, frozen = Path(save_directory), self._frozen()
         sampler = describe_sampler(self.scheduler)
-        super().save_pretrained(folder, variant=variant)
+        super().save_pretrained(folder, variant=variant, include_backbone=include_backbone)
         config = {**read_json(folder / self.config_name), "sampler": sampler}
         if include_backbone:
             frozen.save_pretrained(folder / "backbone")
@@ -342,7 +346,7 @@ class DiffusionMechanism(Mechanism):
             )
 
     def _build(self) -> None:
-        self.encoder = ParentEncoder(self.parents)
+        self.encoder = ParentEncoder(self.parents, self.image_encoder)
         self.gates = GatedLoRA(
             self._frozen().unet,
             self.encoder.features + 1,
@@ -362,7 +366,7 @@ class DiffusionMechanism(Mechanism):
         **ignored: Any,
     ) -> Self:
         """Load the frozen model, plan the adapter without memory, then build it."""
-        where = folder / cls.config_name
+        where, config = folder / cls.config_name, with_encoder(config, folder)
         mechanism, planned = construct(cls, config, where), construct(cls, config, where)
         with blame(where, cls.__name__):
             reference = mechanism.base_reference

@@ -2,7 +2,8 @@
 
 Categorical parents become one-hot vectors (a relaxed sample passes through as it is),
 continuous ones enter as they are, standardised; images become features of a small network
-trained with the mechanism, and confounders enter as their value or, if finite, one-hot.
+trained with the mechanism, or of a frozen pretrained one, and confounders enter as their
+value or, if finite, one-hot.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
+from causal_diffusers.backbones import VisionEncoder
 from causal_diffusers.variables import Categorical, Confounder, Continuous, Image, Variable
 
 __all__ = ["ImageEncoder", "ParentEncoder", "confounder_features"]
@@ -58,6 +60,7 @@ class ParentEncoder(nn.Module):
 
     Arguments:
         parents: The parents, by name.
+        vision: A frozen encoder that reads the images; None trains a small one for each.
 
     Example:
         >>> encoder = ParentEncoder({"sex": Categorical(["f", "m"]), "xray": Image(1, 8, 8)})
@@ -68,10 +71,17 @@ class ParentEncoder(nn.Module):
 
     one: Tensor  # it also knows the device and the precision
 
-    def __init__(self, parents: Mapping[str, Variable]) -> None:
+    def __init__(
+        self, parents: Mapping[str, Variable], vision: VisionEncoder | None = None
+    ) -> None:
         super().__init__()
         self.parents = dict(sorted(parents.items()))
         images = {name: v for name, v in self.parents.items() if isinstance(v, Image)}
+        self.vision = vision if images else None
+        if self.vision is not None:
+            for image in images.values():
+                self.vision.check_reads(image)
+            images = {}
         self.images = nn.ModuleDict({name: ImageEncoder(v) for name, v in images.items()})
         self.register_buffer("one", torch.ones(1), persistent=False)
         self.features = 1 + sum(self._width(name) for name in self.parents)
@@ -94,12 +104,12 @@ class ParentEncoder(nn.Module):
         if isinstance(variable, Continuous):
             return value.to(self.one.dtype)
         if not isinstance(variable, Categorical):
-            return self._reader(name)(value.to(self.one.dtype))
+            return self._reader(name)(value.to(self.one.dtype)).to(self.one.dtype)
         codes = value if value.is_floating_point() else one_hot(value, len(variable.labels))
         return codes.to(self.one.dtype)
 
-    def _reader(self, name: str) -> ImageEncoder:
-        return cast(ImageEncoder, self.images[name])
+    def _reader(self, name: str) -> ImageEncoder | VisionEncoder:
+        return self.vision or cast(ImageEncoder, self.images[name])
 
 
 def confounder_features(

@@ -31,6 +31,7 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 from zuko.transforms import ComposedTransform, MonotonicAffineTransform, MonotonicRQSTransform
 
+from causal_diffusers.backbones import VisionEncoder
 from causal_diffusers.mechanisms.base import (
     InvertibleMechanism,
     RelaxedMechanism,
@@ -51,6 +52,8 @@ class FlowMechanism(InvertibleMechanism, RelaxedMechanism):
         width: The width of the hidden layers.
         depth: The number of hidden layers, in [2, 64]; each number has a last one of its own.
         bins: The number of pieces of a spline, in [2, 256].
+        image_encoder: A frozen encoder that reads parents which are images; None trains a
+            small one for each.
         variable: The variable that is made, in plain JSON; set by `bind`.
         parents: Its parents, by name, in plain JSON; set by `bind`.
         confounders: Its confounders, by name, in plain JSON; set by `bind`.
@@ -72,11 +75,13 @@ class FlowMechanism(InvertibleMechanism, RelaxedMechanism):
         width: int = 64,
         depth: int = 2,
         bins: int = 8,
+        image_encoder: VisionEncoder | None = None,
         variable: dict | None = None,
         parents: dict | None = None,
         confounders: dict | None = None,
     ) -> None:
         super().__init__()
+        self._see_with(image_encoder)
         whole = all(type(number) is int for number in (width, depth, bins))
         if not whole or width < 1 or not 2 <= depth <= 64 or not 2 <= bins <= 256:
             raise ValueError(
@@ -242,7 +247,7 @@ class FlowMechanism(InvertibleMechanism, RelaxedMechanism):
 
     def _build(self) -> None:
         width, bins = self.config["width"], self.config["bins"]
-        self.encoder = ParentEncoder(self.parents)
+        self.encoder = ParentEncoder(self.parents, self.image_encoder)
         self.from_parents = nn.Linear(self.encoder.features, width, bias=False)
         if self.confounders:
             total = sum(u.width for u in self.confounders.values())

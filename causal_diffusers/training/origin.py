@@ -63,6 +63,8 @@ def describe(component: Component) -> dict[str, Any]:
         {'class': 'ConfounderPrior', 'states': 3}
     """
     config = {key: value for key, value in component.config.items() if not key.startswith("_")}
+    if (encoder := config.pop("image_encoder", None)) is not None:
+        config["image_encoder"] = encoder["sha256"]
     if isinstance(component, DiffusionMechanism):
         config["base"] = component.base_reference.sha256
     return {"class": type(component).__name__, **config}
