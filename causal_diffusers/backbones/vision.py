@@ -248,7 +248,8 @@ def _load(path: Path, weights: Path, shapes: Mapping[str, tuple[int, ...]]) -> n
     told = told.get("vision_config", told) if told["model_type"] == "clip" else told
     architecture = getattr(transformers, kind)
     with blame(path, kind):
-        config = _config(architecture.config_class, told)
+        attention = "sdpa" if architecture._supports_sdpa else "eager"
+        config = _config(architecture.config_class, told, attention)
         extra = {"add_pooling_layer": False} if kind == "ViTModel" else {}
         with torch.device("meta"):
             planned = architecture(config, **extra)
@@ -259,6 +260,7 @@ def _load(path: Path, weights: Path, shapes: Mapping[str, tuple[int, ...]]) -> n
                 config=config,
                 state_dict=load_file(weights),
                 dtype=torch.float32,
+                ignore_mismatched_sizes=True,  # but reported
                 output_loading_info=True,
                 **extra,
             )
@@ -272,7 +274,7 @@ def _load(path: Path, weights: Path, shapes: Mapping[str, tuple[int, ...]]) -> n
     return network
 
 
-def _config(kind: type[Any], told: object) -> Any:  # noqa: ANN401 (transformers has no one type)
+def _config(kind: type[Any], told: object, attention: str) -> Any:  # noqa: ANN401 (transformers has no one type)
     """Read the numbers of a config; what names code or a way to compute is left out."""
     if not isinstance(told, Mapping):
         raise ValueError(f"its description is {told!r:.60}")  # noqa: TRY004 (of a file)
@@ -286,7 +288,7 @@ def _config(kind: type[Any], told: object) -> Any:  # noqa: ANN401 (transformers
         raise ValueError(f"more than {_MOST_LAYERS} layers")
     fields = {f.name for f in dataclasses.fields(kind)} if dataclasses.is_dataclass(kind) else None
     named = {k: v for k, v in told.items() if _is_plain(k, fields)}
-    return kind(**named, attn_implementation="sdpa")
+    return kind(**named, attn_implementation=attention)
 
 
 _LEFT_OUT = {"architectures", "auto_map", "quantization_config", "dtype", "torch_dtype"}
