@@ -174,7 +174,7 @@ def load_component(
         causal_diffusers.errors.CheckpointError: ...
     """
     kind: type[Component] = getattr(mechanisms, class_name)
-    moved = {} if backbone is None else {"backbone": backbone}
+    moved: dict[str, Any] = {} if backbone is None else {"backbone": backbone}
     return kind.from_pretrained(folder, dtype=dtype, variant=variant, **moved)
 
 

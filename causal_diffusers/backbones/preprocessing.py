@@ -171,7 +171,7 @@ def _with_margin(edge: int, kept: object) -> tuple[tuple[int, int] | int, tuple[
 
 
 def _numbers(name: str, told: object) -> tuple[float, ...]:
-    numbers = told if isinstance(told, (list, tuple)) else [told]
+    numbers: list[Any] = list(told) if isinstance(told, (list, tuple)) else [told]
     if not 1 <= len(numbers) <= 4 or not all(
         isinstance(n, (int, float)) and math.isfinite(n) for n in numbers
     ):
