@@ -12,7 +12,7 @@ variables:
   # numbers: {type: continuous, mean: 37, scale: 0.5}, for a vector also `dim`
 mechanisms:                                   # [a small network for each other variable]
   I: {pretrained: causal-diffusers/digits-ddpm, rank: 8}
-  A: {width: 64, depth: 2}
+  A: {width: 64, depth: 2}                    # image_encoder: facebook/dinov2-small reads I
 confounders:                                  # [two Gaussian dimensions each]
   U_D_A: {states: 4}
 data: rows.csv                                # see causal_diffusers/sources.py, or
@@ -52,9 +52,10 @@ if TYPE_CHECKING:
 __all__ = ["Recipe"]
 
 _DATA = {"source", "split", "rows", "seed"}
-_CATEGORICAL = {"width", "depth"}
+_CATEGORICAL = {"width", "depth", "image_encoder"}
 _FLOW = {*_CATEGORICAL, "bins"}
-_PRETRAINED = {"pretrained", "revision", "rank", "alpha", "target_modules", "condition_dropout"}
+_ADAPTER = {"rank", "alpha", "target_modules", "condition_dropout", "image_encoder"}
+_PRETRAINED = {"pretrained", "revision", *_ADAPTER}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -255,12 +256,15 @@ def _variable(name: str, record: object) -> Variable:
 
 def _mechanism(name: str, record: object, variable: Variable | None) -> Mechanism:
     """Read a mechanism: a pretrained model by name, or options."""
+    from causal_diffusers.backbones import VisionEncoder
     from causal_diffusers.mechanisms import CategoricalMechanism, DiffusionMechanism, FlowMechanism
     from causal_diffusers.variables import Continuous
 
     options = {"pretrained": record} if isinstance(record, str) else record
     where = f"`mechanisms: {name}`"
     options = _mapping(options, _FLOW | _PRETRAINED, where)
+    if "image_encoder" in options:
+        options["image_encoder"] = VisionEncoder.from_pretrained(options["image_encoder"])
     if "pretrained" not in options and isinstance(variable, Continuous):
         return FlowMechanism(**_mapping(options, _FLOW, where))
     if "pretrained" not in options:

@@ -17,6 +17,7 @@ from causal_diffusers import (
     VisionEncoder,
 )
 from causal_diffusers.errors import CheckpointError
+from causal_diffusers.recipe import Recipe
 from tiny import make_tiny_base, make_tiny_encoder, shake
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -135,6 +136,17 @@ def test_an_encoder_that_nobody_has_is_not_replaced(base, tmp_path):
     pipe.save_pretrained(tmp_path, include_backbones=True)
     with pytest.raises(CheckpointError, match=r'`backbones` is for variables.*got "label"'):
         CausalPipeline.from_pretrained(tmp_path, backbones={"label": base})
+
+
+def test_a_training_file_may_name_an_encoder(base, folder):
+    record = {
+        "graph": "I -> label",
+        "variables": {"I": PICTURE.to_dict(), "label": [0, 1]},
+        "mechanisms": {"I": str(base), "label": {"width": 8, "image_encoder": str(folder)}},
+        "data": "rows.csv",
+    }
+    made = Recipe.of(record).pipeline().mechanisms["label"]
+    assert made.image_encoder.reference == VisionEncoder.from_pretrained(folder).reference
 
 
 @pytest.mark.parametrize("wrong", ["facebook/dinov2-small", {"repo": None}, VisionEncoder])
