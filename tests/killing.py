@@ -4,9 +4,11 @@
 
 For each place a process is forked that kills itself there, and then one that continues where
 it left off, built with other random weights. A place is a name below, or `any`: then processes
-are killed from outside, after delays drawn at random, until one gets through.
+are killed from outside, after delays drawn at random, until one gets through. In the place
+`GAME` the last district plays against a critic.
 """
 
+import dataclasses
 import os
 import random
 import signal
@@ -18,10 +20,12 @@ import torch
 
 from causal_diffusers import ModularTrainer, TrainingConfig
 from causal_diffusers.training import checkpoint, stage
+from causal_diffusers.training.player import Player
 from tiny import make_tiny_pipeline
 
 CONFIG = TrainingConfig(steps=7, checkpoint_every=2, batch_size=8, ema_decay=0.9, seed=1)
 START = 0
+GAME = "between the moves of a game"
 
 
 def rows():
@@ -31,12 +35,18 @@ def rows():
     return {**columns, "I": torch.rand(30, 1, 8, 8, generator=generator)}
 
 
-def train(base, output, seed=START):
+def train(base, output, seed=START, overrides=None):
     """Train from scratch or from what `output` holds; give the pipeline."""
     torch.manual_seed(seed)
     pipe = make_tiny_pipeline(base, seed=seed)
-    ModularTrainer(pipe, rows(), output, CONFIG).train()
+    ModularTrainer(pipe, rows(), output, CONFIG, overrides).train()
     return pipe
+
+
+def play(base, output, seed=START):
+    """The same, but the last district plays against a critic."""
+    game = dataclasses.replace(CONFIG, objective="adversarial", critic_steps=2, bank_size=4)
+    return train(base, output, seed, {"A": game})
 
 
 def die(*_, **__):
@@ -83,6 +93,18 @@ def before_the_stage_after():
     checkpoint.Checkpoint.remove = remove_or_die
 
 
+def between_moves():
+    """The critic has moved once since the checkpoint, the mechanisms not yet."""
+    answer, seen = Player.answer, []
+
+    def answer_or_die(*arguments):
+        if len(seen) == 9:
+            die()
+        seen.append(answer(*arguments))
+
+    Player.answer = answer_or_die
+
+
 PLACES = {
     "between checkpoints": between_checkpoints,
     "while a checkpoint is written": lambda: replaced("checkpoint.safetensors", 6, after=False),
@@ -110,14 +132,16 @@ def outcome(child):
 
 
 def kill_at(base, output, place):
+    learn = play if place == GAME else train
+
     def work():
-        PLACES[place]()
-        train(base, output)
+        between_moves() if place == GAME else PLACES[place]()
+        learn(base, output)
 
     if (status := outcome(fork(work))) != -signal.SIGKILL:
         raise RuntimeError(f"{place}: the process was not killed but ended with {status}.")
     seed = START + Path(output, "start.safetensors").exists()
-    if status := outcome(fork(lambda: train(base, output, seed=seed))):
+    if status := outcome(fork(lambda: learn(base, output, seed=seed))):
         raise RuntimeError(f"{place}: the process that continues ended with {status}.")
 
 

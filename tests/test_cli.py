@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image as PILImage
 
-from causal_diffusers import ADMG, CausalPipeline, __version__, cli, identify
+from causal_diffusers import ADMG, Categorical, CausalPipeline, __version__, cli, identify
 from test_import import heavy_after
 from tiny import make_tiny_base, make_tiny_pipeline
 
@@ -64,6 +64,13 @@ def test_plan_shows_the_stages_of_a_pipeline(saved, capsys):
     assert capsys.readouterr().out == f"{CausalPipeline.from_pretrained(saved).plan()}\n"
 
 
+def test_plan_shows_an_objective_that_was_chosen(tmp_path, capsys):
+    two = dict.fromkeys("XY", Categorical([0, 1]))
+    CausalPipeline.from_graph("X <-> Y", two).save_pretrained(tmp_path / "pipeline")
+    assert cli.main(["plan", str(tmp_path / "pipeline"), "--objective", "adversarial"]) == 0
+    assert "{X, Y} by adversarial" in capsys.readouterr().out
+
+
 def test_the_graph_commands_are_light():
     for words in (["identify", FRONT_DOOR, "--outcomes", "A", "--do", "D"], ["plan", FRONT_DOOR]):
         call = f"from causal_diffusers import cli; assert cli.main({words!r}) == 0"
@@ -78,6 +85,10 @@ def test_the_graph_commands_are_light():
         (["identify", "X -> Y; Y -> X", "--outcomes", "X"], "cycle"),
         (["identify", "none.txt", "--outcomes", "X"], "no file or folder `none.txt`"),
         (["plan", "none.dot"], "no file or folder `none.dot`"),
+        (
+            ["plan", FRONT_DOOR, "--objective", "likelihood"],
+            "`--objective` needs to know",
+        ),
         (["train", "none.yaml"], "no training file `none.yaml`"),
         (["sample", "causal-diffusers/none"], "this release ships"),
         (["demo", "--pretrained", "--steps", "3"], "`--pretrained` trains nothing"),

@@ -174,3 +174,10 @@ def test_an_image_needs_a_mechanism():
 def test_a_variable_that_is_not_in_the_graph_is_refused():
     with pytest.raises(GraphError, match="Z"):
         Recipe.of({**MINIMAL, "variables": {**MINIMAL["variables"], "Z": [0, 1]}}).pipeline()
+
+
+def test_an_objective_is_chosen_for_all_or_for_one():
+    training = {"objective": "adversarial", "overrides": {"Y": {"objective": "likelihood"}}}
+    recipe = Recipe.of({**MINIMAL, "training": training})
+    chosen = {v: o for _, names, o in recipe.plan(recipe.pipeline()).modules for v in names}
+    assert chosen == {"X": "adversarial", "Y": "likelihood"}

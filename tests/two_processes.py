@@ -5,6 +5,7 @@
 Each process starts from weights of its own, and writes those that it ends in.
 """
 
+import dataclasses
 import os
 import sys
 from pathlib import Path
@@ -19,10 +20,13 @@ from tiny import make_tiny_pipeline
 CONFIG = TrainingConfig(steps=4, checkpoint_every=2, batch_size=8, ema_decay=0.9, seed=1)
 
 
-def train(base, output, config=CONFIG, seed=0):
+GAME = dataclasses.replace(CONFIG, objective="adversarial", critic_steps=2, bank_size=2)
+
+
+def train(base, output, config=CONFIG, seed=0, overrides=None):
     torch.manual_seed(seed)
     pipe = make_tiny_pipeline(base, seed=seed)
-    ModularTrainer(pipe, rows(), output, config).train()
+    ModularTrainer(pipe, rows(), output, config, overrides).train()
     return {
         f"{owner}.{name}": p.detach().clone()
         for owner, component in pipe.components.items()
@@ -36,3 +40,5 @@ if __name__ == "__main__":
     rank = int(os.environ["RANK"])
     for name, folder in (("kept", output / "kept"), ("again", output / "kept"), ("loose", None)):
         save_file(train(base, folder, seed=rank), output / f"{name}-{rank}.safetensors")
+    game = train(base, output / "game", seed=rank, overrides={"A": GAME})
+    save_file(game, output / f"game-{rank}.safetensors")

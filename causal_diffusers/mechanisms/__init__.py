@@ -8,6 +8,7 @@
 | `seeing` | how images among the parents are read | | | Oquab et al., 2024 |
 | `samplers` | from noise to an image | | | Song, Meng & Ermon, 2021 |
 | `confounder` | prior of a finite confounder | hidden | exact | |
+| `relaxation` | draws from a finite set that have a gradient | | | Jang, Gu & Poole, 2017 |
 
 To add one: a file here that subclasses `Mechanism`, a row above, an entry in the tests'
 zoo, and its name in the list of classes that a pipeline on disk may name.

@@ -18,7 +18,6 @@ from collections.abc import Mapping
 import torch
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
-from torch.nn.functional import one_hot
 
 from causal_diffusers.backbones import VisionEncoder
 from causal_diffusers.mechanisms.base import (
@@ -27,6 +26,7 @@ from causal_diffusers.mechanisms.base import (
     SamplingOptions,
 )
 from causal_diffusers.mechanisms.encoders import ParentEncoder, confounder_features
+from causal_diffusers.mechanisms.relaxation import gumbel, relaxed_one_hot
 from causal_diffusers.variables import Categorical, Confounder, Variable
 
 __all__ = ["CategoricalMechanism"]
@@ -173,7 +173,7 @@ class CategoricalMechanism(LikelihoodMechanism, RelaxedMechanism):
             torch.Size([4])
         """
         logits = self.logits(parents, confounders, batch=num_samples)
-        return (logits + _gumbel(logits, generator)).argmax(dim=-1)
+        return (logits + gumbel(logits, generator)).argmax(dim=-1)
 
     def relaxed_sample(
         self,
@@ -207,13 +207,8 @@ class CategoricalMechanism(LikelihoodMechanism, RelaxedMechanism):
             >>> x.sum(dim=1).tolist(), x.requires_grad
             ([1.0, 1.0, 1.0, 1.0], True)
         """
-        if not temperature > 0:
-            raise ValueError(f"`temperature` must be positive: got {temperature}.")
         logits = self.logits(parents, confounders, batch=num_samples)
-        noisy = logits + _gumbel(logits, generator)
-        soft = (noisy / temperature).softmax(dim=-1)
-        hard = one_hot(noisy.argmax(dim=-1), noisy.shape[-1]).to(soft.dtype)
-        return hard + (soft - soft.detach())
+        return relaxed_one_hot(logits, generator, temperature)
 
     def _check_signature(
         self,
@@ -239,9 +234,3 @@ class CategoricalMechanism(LikelihoodMechanism, RelaxedMechanism):
         for _ in range(self.config["depth"] - 1):
             layers += [nn.SiLU(), nn.Linear(width, width)]
         self.network = nn.Sequential(*layers, nn.SiLU(), nn.Linear(width, len(labels)))
-
-
-def _gumbel(like: Tensor, generator: torch.Generator) -> Tensor:
-    """Draw standard Gumbel noise on the generator's device, in the shape of `like`."""
-    uniform = torch.rand(like.shape, generator=generator, device=generator.device)
-    return -(-uniform.clamp(min=1e-20).log()).clamp(min=1e-20).log().to(like.device)

@@ -11,6 +11,7 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
 from causal_diffusers.mechanisms.component import Component
+from causal_diffusers.mechanisms.relaxation import relaxed_one_hot
 
 __all__ = ["ConfounderPrior"]
 
@@ -67,3 +68,24 @@ class ConfounderPrior(Component):
         weights = self.log_weights().exp().to(generator.device)
         drawn = torch.multinomial(weights, num_samples, replacement=True, generator=generator)
         return drawn.to(self.logits.device)
+
+    def relaxed_sample(
+        self, num_samples: int, *, generator: torch.Generator, temperature: float = 0.5
+    ) -> Tensor:
+        """Draw states whose gradient reaches the prior.
+
+        Arguments:
+            num_samples: N.
+            generator: The source of randomness.
+            temperature: How smooth the gradient is, positive.
+
+        Returns:
+            One-hot states with shape (N, K).
+
+        Example:
+            >>> u = ConfounderPrior(states=2).relaxed_sample(5, generator=torch.Generator())
+            >>> u.shape, u.requires_grad
+            (torch.Size([5, 2]), True)
+        """
+        logits = self.log_weights().expand(num_samples, -1)
+        return relaxed_one_hot(logits, generator, temperature)

@@ -119,7 +119,7 @@ def confounder_features(
 
     Arguments:
         confounders: What they look like, by name; at least one.
-        values: (M, dim) floats if Gaussian, (M,) integers if finite.
+        values: (M, dim) floats if Gaussian; if finite (M,) integers, or one-hot (M, states).
 
     Returns:
         Features with shape (M, total width).
@@ -128,8 +128,12 @@ def confounder_features(
         >>> confounder_features({"U": Confounder(states=3)}, {"U": torch.tensor([2])}).tolist()
         [[0.0, 0.0, 1.0]]
     """
-    columns = [
-        values[name] if u.states is None else one_hot(values[name], u.states).float()
-        for name, u in sorted(confounders.items())
-    ]
+    columns = [_confounder_column(u, values[name]) for name, u in sorted(confounders.items())]
     return torch.cat(columns, dim=1)
+
+
+def _confounder_column(confounder: Confounder, value: Tensor) -> Tensor:
+    """A relaxed state passes through as it is."""
+    if confounder.states is None or value.is_floating_point():
+        return value
+    return one_hot(value, confounder.states).float()

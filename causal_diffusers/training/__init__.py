@@ -9,6 +9,10 @@ r"""How mechanisms learn: a plan, an objective for each district, one loop.
 | `objective` | the interface of what is minimised | |
 | `likelihood` | $-\log Q[D]$ | Tian & Pearl, 2002 |
 | `denoising` | the v-weighted denoising loss | Ho, Jain & Abbeel, 2020 |
+| `adversarial` | a game against a critic, under $do(pa(S))$ | Rahman & Kocaoglu, 2024 |
+| `critics` | the critic, its gradient penalty, its view of images | Gulrajani et al., 2017 |
+| `bank` | samples of frozen images, drawn beforehand | |
+| `player` | who moves weights: the objective, and its opponent | |
 | `batches` | what a step sees: counts of all rows, or some rows | |
 | `stage` | the loop, on accelerate | |
 | `checkpoint` | what the loop keeps on disk, safe from a kill | |
@@ -16,6 +20,7 @@ r"""How mechanisms learn: a plan, an objective for each district, one loop.
 | `modular` | `ModularTrainer`: the whole plan | Rahman & Kocaoglu, 2024 |
 """
 
+from causal_diffusers.training.adversarial import AdversarialObjective
 from causal_diffusers.training.config import TrainingConfig
 from causal_diffusers.training.data import Rows
 from causal_diffusers.training.denoising import DenoisingObjective
@@ -25,6 +30,7 @@ from causal_diffusers.training.plan import PlannedStage, TrainingPlan
 from causal_diffusers.training.stage import train_stage
 
 __all__ = [
+    "AdversarialObjective",
     "DenoisingObjective",
     "LikelihoodObjective",
     "ModularTrainer",

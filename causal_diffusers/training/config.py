@@ -52,6 +52,10 @@ class TrainingConfig:
         seed: Where all randomness of training comes from.
         objective: `"likelihood"`, `"denoising"` or `"adversarial"`; None takes what suits
             the mechanism.
+        temperature: Of the relaxed draws of categorical variables, if adversarial.
+        critic_steps: Steps of the critic for each step of the mechanisms, if adversarial.
+        bank_size: Images of a frozen mechanism that are drawn beforehand for each
+            configuration of its parents, if adversarial.
 
     Raises:
         ValueError: If a value is out of range.
@@ -74,13 +78,17 @@ class TrainingConfig:
     draws: int = 256
     seed: int = 0
     objective: str | None = None
+    temperature: float | None = None
+    critic_steps: int | None = None
+    bank_size: int | None = None
 
     def __post_init__(self) -> None:
+        may_be_open = {field.name for field in dataclasses.fields(self) if field.default is None}
         for name, (rule, holds) in _RULES.items():
             value = getattr(self, name)
-            left_open = value is None and name in (*_OPEN, "objective")
+            left_open = value is None and name in may_be_open
             if not left_open and not holds(value):
-                way_out = " None leaves it to the objective." if name in _OPEN else ""
+                way_out = " None leaves it to the objective." if name in may_be_open else ""
                 raise ValueError(f"`TrainingConfig.{name}` is {rule}: got {value!r}.{way_out}")
 
     def descent(self, defaults: Descent) -> Descent:
@@ -115,11 +123,12 @@ def _is_in(low: float, high: float) -> Callable[[object], bool]:
 
 
 _COUNT = "an integer of at least 1", _is_count
+_POSITIVE = "a positive number", _is_in(math.ulp(0.0), math.inf)
 _RULES: dict[str, tuple[str, Callable[[object], bool]]] = {
     "objective": ("the name of an objective", lambda value: isinstance(value, str)),
     "steps": _COUNT,
     "batch_size": _COUNT,
-    "learning_rate": ("a positive number", _is_in(math.ulp(0.0), math.inf)),
+    "learning_rate": _POSITIVE,
     "weight_decay": ("a number of at least 0", _is_in(0, math.inf)),
     "ema_decay": ("a number in [0, 1)", _is_in(0, 1)),
     "gradient_accumulation_steps": _COUNT,
@@ -127,4 +136,7 @@ _RULES: dict[str, tuple[str, Callable[[object], bool]]] = {
     "checkpoint_every": _COUNT,
     "draws": _COUNT,
     "seed": ("an integer", lambda value: isinstance(value, int)),
+    "temperature": _POSITIVE,
+    "critic_steps": _COUNT,
+    "bank_size": _COUNT,
 }

@@ -21,6 +21,7 @@ from causal_diffusers.graphs.notation import write_set
 from causal_diffusers.mechanisms import DiffusionMechanism, LikelihoodMechanism, Mechanism
 from causal_diffusers.mechanisms.base import RelaxedMechanism
 from causal_diffusers.scm import StructuralCausalModel
+from causal_diffusers.training.adversarial import AdversarialObjective
 from causal_diffusers.training.config import TrainingConfig
 from causal_diffusers.training.denoising import DenoisingObjective
 from causal_diffusers.training.likelihood import LikelihoodObjective
@@ -169,7 +170,9 @@ def _denoising(
 def _adversarial(
     variables: Sequence[str], stage: Stage, scm: StructuralCausalModel, config: TrainingConfig
 ) -> list[Objective]:
-    raise NotImplementedError("The adversarial objective is being built.")
+    names = ("temperature", "critic_steps", "bank_size")
+    chosen = {name: value for name in names if (value := getattr(config, name)) is not None}
+    return [AdversarialObjective(scm, variables, stage.joint, **chosen)]
 
 
 OBJECTIVES: dict[str, Curriculum] = {

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from causal_diffusers.mechanisms import Component
 from causal_diffusers.training.config import Descent
+from causal_diffusers.training.data import Rows
+from causal_diffusers.training.player import Opponent
 
 __all__ = ["Objective"]
 
@@ -31,6 +35,7 @@ class Objective(nn.Module, abc.ABC):
     """
 
     name: str
+    betas: tuple[float, float] = (0.9, 0.999)  # of Adam
 
     def __init__(self, components: Mapping[str, Component], columns: tuple[str, ...]) -> None:
         super().__init__()
@@ -47,6 +52,27 @@ class Objective(nn.Module, abc.ABC):
     @abc.abstractmethod
     def defaults(self) -> Descent:
         """How this objective is best brought to its minimum."""
+
+    @property
+    def opponent(self) -> Opponent | None:
+        """Who plays against it, if it is a game; known once it is prepared."""
+        return None
+
+    @property
+    def made_from(self) -> dict[str, Any]:
+        """What its minimum depends on besides components, config and data, in JSON."""
+        return {}
+
+    def prepare(self, rows: Rows, seed: int, device: torch.device) -> None:
+        """Look at the data and at what is already trained, before the first step.
+
+        A run that continues is prepared again, to the same end.
+
+        Arguments:
+            rows: The data.
+            seed: Where randomness comes from.
+            device: Where the stage is trained.
+        """
 
     def trainable_state(self) -> dict[str, Tensor]:
         """Give the parameters that the stage moves, by component and name.

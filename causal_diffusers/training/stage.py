@@ -3,7 +3,8 @@ r"""The one training loop: take an objective to its minimum, and survive a kill.
 All that a step draws at random comes from the seed, the step and the rank, and the
 learning rate is a function of the step. So a checkpoint needs the weights, their moving
 average, Adam's moments and the number of the step, and a run that was killed ends in the
-very weights of one that was not.
+very weights of one that was not. In a game the opponent's weights and moments are there
+too.
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ from causal_diffusers.training.config import TrainingConfig
 from causal_diffusers.training.data import Rows
 from causal_diffusers.training.objective import Objective
 from causal_diffusers.training.origin import made_from
+from causal_diffusers.training.player import Player
 from causal_diffusers.variables import Categorical
 
 __all__ = ["check_precision", "main_process_first", "train_stage"]
 
 _WARM_UP, _LOG_LINES, _LARGEST_GRADIENT = 20, 100, 1.0
-_MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # of Adam, for each parameter
 
 
 def train_stage(
@@ -142,10 +143,17 @@ class _Loop:
         self.objective, self.rows, self.config = objective, rows, config
         self.accelerator, self.label, self.files = accelerator, label, files
         self.descent = config.descent(objective.defaults)
+        objective.prepare(rows, config.seed, accelerator.device)
         self.state = _trainable(objective, label)
         rate, decay = self.descent.learning_rate, self.descent.weight_decay
-        adam = torch.optim.AdamW(self.state.values(), lr=rate, weight_decay=decay)
+        adam = torch.optim.AdamW(
+            self.state.values(), lr=rate, betas=objective.betas, weight_decay=decay
+        )
         self.model, self.adam = accelerator.prepare(objective, adam)
+        self.opponent = objective.opponent
+        self.players = [Player(self.state, self.adam)]
+        if self.opponent is not None:
+            self.players.append(Player.of(self.opponent, rate))
         averaged = self.state if self.descent.ema_decay else {}
         self.average = {n: p.detach().clone() for n, p in averaged.items()}
         size, device = self.descent.batch_size, accelerator.device
@@ -182,6 +190,7 @@ class _Loop:
     def _advance(self) -> float:
         """Take one optimiser step and give the loss before it."""
         self._set_learning_rate()
+        self._let_opponent_move()
         total = 0.0
         for batch in self._batches():
             with self.accelerator.accumulate(self.model):
@@ -198,6 +207,15 @@ class _Loop:
         self._average_weights()
         return total
 
+    def _let_opponent_move(self) -> None:
+        """Take the steps of the opponent, if there is one, each on a batch of its own."""
+        if self.opponent is None:
+            return
+        where = self.label, self.step, self.accelerator.process_index
+        for move in range(self.opponent.moves):
+            generator = spawn(self.config.seed, *where, "opponent", move)
+            self.players[-1].answer(self.opponent, self.draw, generator, self.accelerator)
+
     def _batches(self) -> Iterator[_Batch]:
         """Give the batches of this step, each with a seed of its own."""
         rank = self.accelerator.process_index
@@ -209,8 +227,8 @@ class _Loop:
     def _set_learning_rate(self) -> None:
         progress = self.step / self.descent.steps
         factor = 0.5 * (1 + math.cos(math.pi * progress)) * min(1, (self.step + 1) / _WARM_UP)
-        for group in self.adam.param_groups:
-            group["lr"] = self.descent.learning_rate * factor
+        for player in self.players:
+            player.set_learning_rate(self.descent.learning_rate * factor)
 
     def _clip_gradient(self) -> None:
         """Shorten a long gradient; refuse one that would spoil the weights."""
@@ -259,18 +277,11 @@ class _Loop:
             self.files.log.append(**line, learning_rate=rate, seconds=seconds)
 
     def _weights(self) -> dict[str, Tensor]:
-        tensors = {f"weights.{name}": parameter for name, parameter in self.state.items()}
+        tensors = {n: p for player in self.players for n, p in player.weights().items()}
         return tensors | {f"average.{name}": mean for name, mean in self.average.items()}
 
     def _moments(self) -> dict[str, Tensor]:
-        """Give Adam's moments, which are zero before the first step."""
-        moments: dict[str, Tensor] = {}
-        for name, parameter in self.state.items():
-            known = self.adam.state.get(parameter, {})
-            for key in _MOMENTS:
-                zero = torch.zeros(()) if key == "step" else torch.zeros_like(parameter)
-                moments[f"{key}.{name}"] = known.get(key, zero)
-        return moments
+        return {n: m for player in self.players for n, m in player.moments().items()}
 
     def _checkpoint(self) -> None:
         if self.files is not None and self.accelerator.is_main_process:
@@ -289,11 +300,8 @@ class _Loop:
             self.step, scale = int(about["step"]), json.loads(about["scaler"])
         except (KeyError, ValueError) as error:
             raise damaged(self.files.checkpoint.path, error) from None
-        states = {
-            index: {key: moments[f"{key}.{name}"] for key in _MOMENTS}
-            for index, name in enumerate(self.state)
-        }
-        self.adam.load_state_dict({**self.adam.state_dict(), "state": states})
+        for player in self.players:
+            player.adopt(moments)
         if self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(scale)
 

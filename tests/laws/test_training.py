@@ -1,5 +1,7 @@
 """What holds for every training: what moves, what does not, and what it depends on."""
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -38,19 +40,29 @@ def frontier(base):
     return pipe
 
 
-@pytest.fixture(params=[front_door, frontier])
+def game(base):
+    """The same as the front door; its last district plays against a critic."""
+    return make_tiny_pipeline(base)
+
+
+GAME = dataclasses.replace(FEW, objective="adversarial", critic_steps=2, bank_size=4)
+
+
+@pytest.fixture(params=[front_door, frontier, game])
 def pipe(request, base):
     return request.param(base)
 
 
 @pytest.fixture
-def trainer(pipe, generator):
+def trainer(pipe, generator, request):
     def column(variable):
         if isinstance(variable, Categorical):
             return torch.randint(len(variable.labels), (60,), generator=generator)
         return torch.rand(60, *variable.shape, generator=generator)
 
-    return ModularTrainer(pipe, {n: column(v) for n, v in pipe.variables.items()}, config=FEW)
+    columns = {n: column(v) for n, v in pipe.variables.items()}
+    overrides = {"A": GAME} if request.node.callspec.params["pipe"] is game else {}
+    return ModularTrainer(pipe, columns, config=FEW, overrides=overrides)
 
 
 def state(pipe):

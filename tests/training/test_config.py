@@ -29,6 +29,9 @@ WRONG = [
     ("draws", 0),
     ("seed", 1.5),
     ("objective", 3),
+    ("temperature", 0.0),
+    ("critic_steps", 0),
+    ("bank_size", -1),
     ("seed", None),
 ]
 
@@ -72,4 +75,7 @@ def test_the_defaults_are_those_of_the_shipped_weights():
         "draws": 256,
         "seed": 0,
         "objective": None,
+        "temperature": None,
+        "critic_steps": None,
+        "bank_size": None,
     }

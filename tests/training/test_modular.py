@@ -26,7 +26,7 @@ from causal_diffusers import (
 from causal_diffusers.systems import DiscreteSCM
 from causal_diffusers.training import stage as stage_module
 from causal_diffusers.training.lessons import lessons_of
-from killing import CONFIG, PLACES, rows, train
+from killing import CONFIG, GAME, PLACES, play, rows, train
 from tiny import make_tiny_base, make_tiny_pipeline
 from two_processes import CONFIG as SHARED
 from two_processes import train as train_alone
@@ -92,6 +92,14 @@ def test_a_killed_run_ends_in_the_weights_of_one_that_was_not(base, whole, tmp_p
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked")
+def test_a_killed_game_ends_in_the_weights_of_one_that_was_not(base, tmp_path):
+    run("killing.py", base, tmp_path, GAME)
+    found = play(base, tmp_path / "0", seed=5)  # all finished: read, not trained
+    assert same(weights(found), weights(play(base, tmp_path / "whole")))
+
+
+@pytest.mark.slow
 def test_two_processes_end_in_the_same_weights(base, tmp_path):
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     run("two_processes.py", base, tmp_path, launcher=launcher)
@@ -103,6 +111,7 @@ def test_two_processes_end_in_the_same_weights(base, tmp_path):
     assert same(kept[0], again[0])
     assert same(*again)
     assert same(*loose)
+    assert same(*(load_file(tmp_path / f"game-{rank}.safetensors") for rank in range(2)))
     assert same(kept[0], loose[0])
     assert list((tmp_path / "kept").rglob("*.partial")) == []
     logged = (tmp_path / "kept" / "I" / "log.jsonl").read_text().splitlines()
