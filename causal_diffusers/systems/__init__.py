@@ -7,7 +7,9 @@
 | Front-door MNIST, 32x32 | `front_door`, `mnist` | enumeration of U, W and the images |
 | Coloured bars: an image of everything | `bars` | enumeration of the labels |
 | Chest X-rays between a label and its consequence | `xrays` | enumeration of U and the images |
+| Diamond with two images, both confounded | `diamond` | enumeration of U, V and the images |
 | Apple leaves on a painted background | `leaves` | real leaves on either background |
+| Faces in the layout of CelebA | `faces` | none: rows of a data set |
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from causal_diffusers.systems.bars import ColoredBarMNIST
+    from causal_diffusers.systems.diamond import ImageDiamond
     from causal_diffusers.systems.digits import FrontDoorDigits
     from causal_diffusers.systems.discrete import DiscreteSCM
     from causal_diffusers.systems.leaves import AppleLeaves
@@ -30,6 +33,7 @@ __all__ = [
     "DiscreteSCM",
     "FrontDoorDigits",
     "FrontDoorMNIST",
+    "ImageDiamond",
 ]
 
 _HOMES = {
@@ -39,6 +43,7 @@ _HOMES = {
     "DiscreteSCM": "causal_diffusers.systems.discrete",
     "FrontDoorDigits": "causal_diffusers.systems.digits",
     "FrontDoorMNIST": "causal_diffusers.systems.mnist",
+    "ImageDiamond": "causal_diffusers.systems.diamond",
 }
 
 
