@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from causal_diffusers.errors import GraphError
 from causal_diffusers.graphs import ADMG
-from causal_diffusers.variables import Confounder, Image, Variable, variable_from_dict
+from causal_diffusers.variables import Confounder, Experiment, Image, Variable, variable_from_dict
 
 if TYPE_CHECKING:
     from causal_diffusers.mechanisms import Mechanism
@@ -32,6 +32,7 @@ class Blueprint:
         graph: Who listens to whom.
         variables: What each variable looks like.
         confounders: What each confounder looks like.
+        experiments: What was set by hand in each regime of the data that it was trained on.
 
     Example:
         >>> from causal_diffusers.variables import Categorical
@@ -46,6 +47,7 @@ class Blueprint:
     graph: ADMG
     variables: Mapping[str, Variable]
     confounders: Mapping[str, Confounder]
+    experiments: tuple[Experiment, ...] = (Experiment(),)
 
     @classmethod
     def of(
@@ -113,6 +115,7 @@ class Blueprint:
     def to_dict(self) -> dict[str, Any]:
         """Describe the blueprint in plain JSON, as the index has it."""
         children = self.graph.confounders
+        experiments = [each.to_dict() for each in self.experiments]
         return {
             "variables": {name: self.variables[name].to_dict() for name in self.graph.variables},
             "directed": [list(edge) for edge in self.graph.to_dict()["directed"]],
@@ -120,6 +123,7 @@ class Blueprint:
                 name: {"children": list(children[name]), **self.confounders[name].to_dict()}
                 for name in children
             },
+            **({"experiments": experiments} if self.experiments != (Experiment(),) else {}),
         }
 
     @classmethod
@@ -140,6 +144,7 @@ class Blueprint:
         variables: dict[str, dict[str, Any]],
         directed: Sequence[Sequence[str]],
         confounders: dict[str, dict[str, Any]],
+        experiments: Sequence[dict[str, Any]] = ({"set": [], "tried": None},),
     ) -> Blueprint:
         latent = {name: dict(fields) for name, fields in confounders.items()}
         children = {name: fields.pop("children") for name, fields in latent.items()}
@@ -149,7 +154,30 @@ class Blueprint:
         described = {name: variable_from_dict(fields) for name, fields in variables.items()}
         for name, variable in described.items():
             _check_image(name, variable)
-        return cls.of(graph, described, {name: Confounder(**f) for name, f in latent.items()})
+        blueprint = cls.of(graph, described, {n: Confounder(**f) for n, f in latent.items()})
+        read = tuple(_experiment(described, **each) for each in experiments)
+        if not read or len({frozenset(each.variables) for each in read}) < len(read):
+            raise ValueError("`experiments` lists each regime once, and at least one.")
+        return dataclasses.replace(blueprint, experiments=read)
+
+
+def _experiment(
+    variables: Mapping[str, Variable], set: Sequence[str], tried: Sequence[Sequence[int]] | None
+) -> Experiment:
+    """Read an experiment, strictly."""
+    names = tuple(name for name in variables if name in set)
+    if not isinstance(set, list) or len(names) != len(set):
+        raise ValueError(f"`experiments` set variables, each once: got {str(set)[:80]!r}.")
+    if tried is None:
+        return Experiment(names)
+    sizes = [len(getattr(variables[name], "labels", ())) for name in set]
+    for codes in tried:
+        if len(codes) != len(sizes) or not all(
+            type(code) is int and 0 <= code < size for code, size in zip(codes, sizes, strict=True)
+        ):
+            raise ValueError(f"`tried` lists codes of {set}: got {str(codes)[:80]!r}.")
+    order = [list(set).index(name) for name in names]
+    return Experiment(names, tuple(tuple(codes[i] for i in order) for codes in tried))
 
 
 def _one_each(given: Mapping[str, _T], wanted: tuple[str, ...], argument: str) -> dict[str, _T]:

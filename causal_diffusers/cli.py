@@ -94,7 +94,9 @@ def _identify(options: argparse.Namespace) -> None:
     from causal_diffusers.graphs import identify
     from causal_diffusers.sources import read_graph
 
-    estimand = identify(read_graph(options.graph), options.outcomes, options.do, options.given)
+    graph, query = read_graph(options.graph), (options.outcomes, options.do, options.given)
+    regimes = [tuple(filter(None, word.split(","))) for word in options.experiments]
+    estimand = identify(graph, *query, experiments=regimes)
     print(estimand.to_latex() if options.latex else f"{estimand.query} = {estimand}")
 
 
@@ -263,6 +265,13 @@ def _add_identify(commands: Commands) -> Command:
     parser.add_argument("--outcomes", nargs="+", required=True, metavar="NAME")
     parser.add_argument("--do", nargs="+", default=[], metavar="NAME")
     parser.add_argument("--given", nargs="+", default=[], metavar="NAME")
+    parser.add_argument(
+        "--experiments",
+        nargs="+",
+        default=[""],
+        metavar="NAMES",
+        help='what was set in each regime of the data: X or X,Y, and "" for nothing ("")',
+    )
     parser.add_argument("--latex", action="store_true", help="print LaTeX")
     return parser, _identify
 

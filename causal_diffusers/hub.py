@@ -20,7 +20,8 @@ is one JSON object:
                              | {"type": "continuous", "dim": d, "mean": m, "scale": s}
                              | {"type": "image", "channels": C, "height": H, "width": W}},
            "directed": [[A, B], ...],
-           "confounders": {name: {"children": [...], "dim": k, "states": K | null}}},
+           "confounders": {name: {"children": [...], "dim": k, "states": K | null}},
+           "experiments": [{"set": [A, ...], "tried": [[code, ...], ...] | null}, ...]},
  "<component>": ["causal_diffusers", "<class>"], ...}
 ```
 
@@ -28,8 +29,10 @@ Variables are listed in the order of the graph; bidirected edges follow from the
 confounders. The index is read strictly:
 
 * `_class_name` is one name. A list would be the file and class of remote code.
-* `format_version` is 1. A larger one was written by a newer release, and is refused with
-  that advice, since what is unknown cannot be ignored safely.
+* `format_version` is 1, or 2 if there are `experiments`: what was set by hand in the rows
+  that the pipeline was trained on, which decides what it may be asked. A larger one was
+  written by a newer release, and is refused with that advice, since what is unknown
+  cannot be ignored safely.
 * Every variable and every finite confounder has an entry, and nothing else has. Names
   become folders and attributes, so they are short identifiers and not reserved.
 * An entry names this library and a class of the list `COMPONENTS`. No module is imported
@@ -77,7 +80,7 @@ __all__ = [
 ]
 
 INDEX = "model_index.json"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 LIBRARY = "causal_diffusers"
 MECHANISMS = ("CategoricalMechanism", "DiffusionMechanism", "FlowMechanism")
 COMPONENTS = (*MECHANISMS, "ConfounderPrior")
@@ -107,11 +110,12 @@ def index_json(
         >>> json.loads(text)["format_version"]
         1
     """
+    graph = blueprint.to_dict()
     index = {
         "_class_name": class_name,
         "_diffusers_version": diffusers_version,
-        "format_version": FORMAT_VERSION,
-        "graph": blueprint.to_dict(),
+        "format_version": FORMAT_VERSION if "experiments" in graph else 1,
+        "graph": graph,
         **{name: [LIBRARY, classes[name]] for name in blueprint.components if name in classes},
     }
     return json.dumps(index, indent=2) + "\n"

@@ -13,9 +13,8 @@ References:
 from __future__ import annotations
 
 import contextlib
-import warnings
+import dataclasses
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -28,9 +27,9 @@ from torch import Tensor
 
 from causal_diffusers import hub, notebook
 from causal_diffusers.blueprint import Blueprint
-from causal_diffusers.errors import NotIdentifiableError
 from causal_diffusers.graphs import ADMG
 from causal_diffusers.inference import Sample, sample
+from causal_diffusers.inference.answerable import check_answerable
 from causal_diffusers.mechanisms import (
     CategoricalMechanism,
     ConfounderPrior,
@@ -41,7 +40,14 @@ from causal_diffusers.mechanisms import (
 from causal_diffusers.mechanisms.base import check_components, check_count
 from causal_diffusers.query import Query
 from causal_diffusers.stored import StoredPipeline
-from causal_diffusers.variables import Categorical, Confounder, Continuous, Image, Variable
+from causal_diffusers.variables import (
+    Categorical,
+    Confounder,
+    Continuous,
+    Experiment,
+    Image,
+    Variable,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,7 +61,7 @@ if TYPE_CHECKING:
 __all__ = ["CausalPipeline", "CausalPipelineOutput", "register_with_diffusers"]
 
 
-@dataclass
+@dataclasses.dataclass
 class CausalPipelineOutput(BaseOutput):
     r"""The answer to a query: N draws.
 
@@ -168,6 +174,16 @@ class CausalPipeline(StoredPipeline):
             components[name] = ConfounderPrior(states=blueprint.confounders[name].width)
         return cls(blueprint.to_dict(), **components)
 
+    @property
+    def experiments(self) -> tuple[Experiment, ...]:
+        """What was set by hand in each regime of the data; training writes it."""
+        return self._blueprint.experiments
+
+    @experiments.setter
+    def experiments(self, experiments: Iterable[Experiment]) -> None:
+        self._blueprint = dataclasses.replace(self._blueprint, experiments=tuple(experiments))
+        self.register_to_config(graph=self._blueprint.to_dict())
+
     def plan(
         self, objective: str | None = None, overrides: Mapping[str, str | None] | None = None
     ) -> TrainingPlan:
@@ -193,7 +209,8 @@ class CausalPipeline(StoredPipeline):
         """
         from causal_diffusers.training import TrainingPlan
 
-        return TrainingPlan.of(self.graph, self.mechanisms, objective, overrides)
+        plan = TrainingPlan.of(self.graph, self.mechanisms, objective, overrides)
+        return plan.with_experiments(self.experiments)
 
     def identify(
         self,
@@ -201,11 +218,12 @@ class CausalPipeline(StoredPipeline):
         do: str | Iterable[str] = (),
         given: str | Iterable[str] = (),
     ) -> Estimand:
-        """Express a query by what is observed.
+        """Express a query by what was observed, in all regimes that it was trained on.
 
         Arguments:
             outcomes: The variables asked about.
-            do: The variables intervened on; values may be given and do not matter.
+            do: The variables intervened on; values may be given, and matter only where an
+                experiment tried some values and not all.
             given: The variables conditioned on.
 
         Returns:
@@ -222,7 +240,8 @@ class CausalPipeline(StoredPipeline):
             >>> print(pipe.identify("Y", do="X"))
             P(Y | X)
         """
-        return Query.ask(self.graph, outcomes, do, given).estimand(self.graph)
+        query = Query.ask(self.graph, outcomes, do, given)
+        return query.estimand(self.graph, self.experiments, self.variables)
 
     @torch.no_grad()
     def __call__(
@@ -278,7 +297,7 @@ class CausalPipeline(StoredPipeline):
         check_count("num_samples", num_samples)
         query = Query.ask(self.graph, outcomes, do, given)
         fixed, evidence = query.encode(self.variables, num_samples)
-        _check_identifiable(self.graph, query, on_unidentified)
+        check_answerable(query, self.scm, self.experiments, on_unidentified)
         tell = callback_on_variable_end
         answer = sample(
             self.scm,
@@ -356,20 +375,6 @@ def _check_options(on_unidentified: str, output_type: str, generator: object) ->
         raise ValueError(f'`on_unidentified` is "raise" or "warn": got {on_unidentified!r}.')
     if output_type not in {"pil", "np", "pt"}:
         raise ValueError(f'`output_type` is "pil", "np" or "pt": got {output_type!r}.')
-
-
-def _check_identifiable(graph: ADMG, query: Query, on_unidentified: str) -> None:
-    """Refuse, or warn of, a query that the graph does not answer."""
-    try:
-        if query.do:  # what is observed answers every other query
-            query.estimand(graph)
-    except NotIdentifiableError as error:
-        if on_unidentified == "raise":
-            raise
-        warnings.warn(
-            f"{error} Sampling anyway: other models fit the data as well and answer otherwise.",
-            stacklevel=4,
-        )
 
 
 def _default_mechanism(name: str, variable: Variable) -> Mechanism:

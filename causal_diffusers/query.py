@@ -16,7 +16,7 @@ from torch import Tensor
 from causal_diffusers.errors import GraphError, ShapeError
 from causal_diffusers.graphs import ADMG
 from causal_diffusers.graphs.identify import identify
-from causal_diffusers.variables import Continuous, Image, Variable
+from causal_diffusers.variables import Continuous, Experiment, Image, Variable
 
 if TYPE_CHECKING:
     from causal_diffusers.graphs.estimand import Estimand
@@ -91,11 +91,19 @@ class Query:
             {name: given[name] for name in order if name in given},
         )
 
-    def estimand(self, graph: ADMG) -> Estimand:
+    def estimand(
+        self,
+        graph: ADMG,
+        experiments: Iterable[Experiment] = (Experiment(),),
+        variables: Mapping[str, Variable] | None = None,
+    ) -> Estimand:
         """Express the query by what is observed.
 
         Arguments:
             graph: The graph.
+            experiments: What was set by hand in each regime of the data. One that tried some
+                values only counts if the query needs no others.
+            variables: What each variable looks like, to read the values of `do`.
 
         Returns:
             The estimand.
@@ -110,7 +118,23 @@ class Query:
             >>> print(Query.ask(G, "Y", do={"X": 1}).estimand(G))
             P(Y | X)
         """
-        return identify(graph, self.outcomes, list(self.do), list(self.given))
+        usable = [e.variables for e in experiments if self._is_tried(e, graph, variables or {})]
+        do, given = list(self.do), list(self.given)
+        return identify(graph, self.outcomes, do, given, usable or [()])
+
+    def _is_tried(
+        self, experiment: Experiment, graph: ADMG, variables: Mapping[str, Variable]
+    ) -> bool:
+        """Tell whether an experiment tried all values that matter to the query."""
+        if experiment.tried is None:
+            return True
+        matter = graph.ancestors([*self.outcomes, *self.given])
+        asked: dict[str, set[int] | None] = {}
+        for name in matter.intersection(experiment.variables):
+            value = self.do.get(name)
+            codes = None if value is None else _as_column(variables[name], value)
+            asked[name] = codes and set(variables[name].encode(codes, name=name).tolist())
+        return experiment.covers(asked, variables)
 
     def encode(
         self, variables: Mapping[str, Variable], num_samples: int

@@ -13,6 +13,8 @@ data set of the Hugging Face Hub, or a system of this package.
 | `causal_diffusers:front_door_digits` | rows drawn from that system |
 
 A word that stands for a vector is its numbers with spaces between them.
+A column `intervened` names the variables that were set by hand in each row: nothing, `X` or
+`"X,Y"`.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["label_of", "read_graph", "read_rows"]
 
+INTERVENED = "intervened"
 SYSTEMS = "causal_diffusers:"
 IMAGE_COLUMN, CHUNK = "file_name", 10_000
 
@@ -213,7 +216,7 @@ def _interpret(columns: Columns, variables: Mapping[str, Variable], path: Path) 
         else _labels(columns[name], variable)
         for name, variable in variables.items()
         if name in columns
-    }
+    } | {name: columns[name] for name in {INTERVENED} - {*variables} if name in columns}
 
 
 def _labels(column: Column, variable: Variable) -> Column:

@@ -44,8 +44,8 @@ set_extra_state set_submodule share_memory state_dict to_empty train training ty
 xpu zero_grad
 """
 _CAUSAL_PIPELINE = """
-backbones card confounders counterfactual format_version from_graph graph identify mechanisms
-model_index plan register_with_diffusers scm self variables
+backbones card confounders counterfactual experiments format_version from_graph graph identify
+mechanisms model_index plan register_with_diffusers scm self variables
 """
 _WINDOWS_DEVICES = "aux con nul prn com1 com2 com3 com4 lpt1 lpt2 lpt3 lpt4"
 

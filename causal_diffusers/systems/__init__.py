@@ -3,6 +3,8 @@
 | System | File | Truth |
 |---|---|---|
 | Random discrete SCM over any ADMG | `discrete` | enumeration of P(V), P(Y given do X, Z) |
+| Asia, with smoking hidden | `asia` | enumeration |
+| Proteins in real cells | `sachs` | an experiment that is held out |
 | Front-door digits, 8x8 | `front_door`, `digits` | enumeration of U, W and the images |
 | Front-door MNIST, 32x32 | `front_door`, `mnist` | enumeration of U, W and the images |
 | Coloured bars: an image of everything | `bars` | enumeration of the labels |
@@ -18,6 +20,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from causal_diffusers.systems.asia import asia_network
     from causal_diffusers.systems.bars import ColoredBarMNIST
     from causal_diffusers.systems.diamond import ImageDiamond
     from causal_diffusers.systems.digits import FrontDoorDigits
@@ -34,6 +37,7 @@ __all__ = [
     "FrontDoorDigits",
     "FrontDoorMNIST",
     "ImageDiamond",
+    "asia_network",
 ]
 
 _HOMES = {
@@ -44,6 +48,7 @@ _HOMES = {
     "FrontDoorDigits": "causal_diffusers.systems.digits",
     "FrontDoorMNIST": "causal_diffusers.systems.mnist",
     "ImageDiamond": "causal_diffusers.systems.diamond",
+    "asia_network": "causal_diffusers.systems.asia",
 }
 
 

@@ -4,6 +4,7 @@ r"""How mechanisms learn: a plan, an objective for each district, one loop.
 |---|---|---|
 | `plan` | order of the H-graph, objective of each district | Rahman & Kocaoglu, 2024 |
 | `data` | columns of labels and images, checked and encoded | |
+| `intervened` | rows of experiments: what was set in each | Lee, Correa & Bareinboim, 2019 |
 | `config` | what the user may choose, and what is left to the objective | |
 | `lessons` | the objectives by name, and what each can train | |
 | `objective` | the interface of what is minimised | |

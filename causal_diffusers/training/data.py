@@ -3,15 +3,17 @@
 A data set is a mapping of columns, a pandas frame or a `datasets.Dataset`. Labels, numbers and
 images in arrays are encoded at once. Images given as files, or decoded on demand, are
 read when they are used; of these, what can be seen early is that every file is there, and
-that a spread sample can be read.
+that a spread sample can be read. A column `intervened` says what was set by hand in each
+row: see `intervened`.
 """
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeGuard
 
@@ -19,7 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from causal_diffusers.variables import Continuous, Image, Variable
+from causal_diffusers.training.intervened import INTERVENED, experiments_in, mask_of, read_masks
+from causal_diffusers.variables import Categorical, Continuous, Image, Variable
 
 __all__ = ["Columns", "Rows"]
 
@@ -48,7 +51,9 @@ class Rows:
     spread. One of the others that cannot be read is refused when a batch meets it.
 
     Arguments:
-        dataset: A mapping of columns, a pandas frame or a `datasets.Dataset`.
+        dataset: A mapping of columns, a pandas frame or a `datasets.Dataset`. If it has a
+            column `intervened`, a batch has for each variable X that was set by hand
+            somewhere a column `do(X)`, 1 in those rows.
         variables: The variables to read, by name.
 
     Raises:
@@ -75,11 +80,85 @@ class Rows:
             )
         self._size = next(iter(sizes.values()))
         self._columns = {name: self._prepare(name, column) for name, column in columns.items()}
+        self._numbers = torch.arange(self._size)
         self._digests: dict[str, str] = {}
+        masks = _masks(dataset, variables, self._size)
+        self.experiments = experiments_in(masks, self._columns, self.variables)
+        self._add_masks(masks)
         self._try_lazy_columns()
 
     def __len__(self) -> int:
         return self._size
+
+    def number_of(self, row: int) -> int:
+        """Find the number of a row in the data set that was read.
+
+        Arguments:
+            row: Its number here.
+
+        Returns:
+            Its number there.
+        """
+        return int(self._numbers[row])
+
+    def free(self, names: Collection[str]) -> Rows:
+        """Keep the rows that say how some variables are made: not all of them were set.
+
+        Arguments:
+            names: The variables.
+
+        Returns:
+            These rows, which say `do(X)` of those variables only.
+
+        Raises:
+            ValueError: If there is no such row.
+
+        Example:
+            >>> from causal_diffusers.variables import Categorical
+            >>> columns = {"X": [0, 1, 1], "intervened": ["", "X", ""]}
+            >>> len(Rows(columns, {"X": Categorical([0, 1])}).free(["X"]))
+            2
+        """
+        masks = {name: self._columns.get(mask_of(name)) for name in names}
+        every = [mask for mask in masks.values() if isinstance(mask, Tensor)]
+        is_kept = torch.ones(self._size, dtype=torch.bool)
+        if len(every) == len(masks):
+            is_kept = torch.stack(every).amin(dim=0) == 0
+        if not is_kept.any():
+            raise ValueError(
+                f"Rows in which {', '.join(names)} were not set by hand are needed: got none."
+            )
+        return self._keep(is_kept, {n: m for n, m in masks.items() if isinstance(m, Tensor)})
+
+    def _keep(self, is_kept: Tensor, masks: Mapping[str, Tensor]) -> Rows:
+        """Select rows, and the masks that still differ among them."""
+        kept, names = copy.copy(self), [n for n in self.variables if mask_of(n) in self.variables]
+        if not names:
+            return self
+        gone = {mask_of(name) for name in names}
+        index = is_kept.nonzero().squeeze(1)
+        kept._size, kept._numbers = len(index), self._numbers[index]
+        kept.variables = {n: v for n, v in self.variables.items() if n not in gone}
+        kept._columns = {
+            n: c[index] if isinstance(c, Tensor) else [c[i] for i in index.tolist()]
+            for n, c in self._columns.items()
+            if n not in gone
+        }
+        kept._digests = {}
+        kept._add_masks({name: mask[index] for name, mask in masks.items() if mask[index].any()})
+        return kept
+
+    def _add_masks(self, masks: Mapping[str, Tensor]) -> None:
+        """Add the columns `do(X)`, in which a code is no label but 1 for set."""
+        two = Categorical([0, 1])
+        self.variables = {**self.variables, **{mask_of(name): two for name in masks}}
+        self._columns = {**self._columns, **{mask_of(name): mask for name, mask in masks.items()}}
+
+    def _with_masks(self, names: Iterable[str]) -> list[str]:
+        """Name columns, and the `do(X)` of those that have one."""
+        listed = list(names)
+        masks = [mask_of(n) for n in listed if mask_of(n) in self.variables]
+        return listed + [name for name in masks if name not in listed]
 
     def batch(self, index: Tensor, names: Iterable[str] | None = None) -> dict[str, Tensor]:
         """Give the encoded values of some rows.
@@ -89,7 +168,7 @@ class Rows:
             names: The columns wanted; all if None.
 
         Returns:
-            Tensors with shape (B, *shape), by name.
+            Tensors with shape (B, *shape), by name; beside X also `do(X)`, if there is one.
 
         Raises:
             ValueError: If an image cannot be read; variable and row are named.
@@ -101,7 +180,7 @@ class Rows:
             [1, 1]
         """
         wanted = self.variables if names is None else names
-        return {name: self._values(name, index) for name in wanted}
+        return {name: self._values(name, index) for name in self._with_masks(wanted)}
 
     def counts(self, names: Sequence[str]) -> tuple[dict[str, Tensor], Tensor]:
         """Collapse categorical columns to their distinct rows.
@@ -144,7 +223,7 @@ class Rows:
             >>> rows.fingerprint(["X"]) == rows.fingerprint(["X"])
             True
         """
-        digests = [f"{name} {self._digest(name)}" for name in sorted(names)]
+        digests = [f"{n} {self._digest(n)}" for n in sorted(self._with_masks(names))]
         return hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
     def _digest(self, name: str) -> str:
@@ -178,8 +257,20 @@ class Rows:
         column = self._columns[name]
         if isinstance(column, Tensor):
             return column[index]
-        rows = index.tolist()
-        return _encode(self.variables[name], name, [column[row] for row in rows], rows)
+        found = [column[row] for row in index.tolist()]
+        return _encode(self.variables[name], name, found, self._numbers[index].tolist())
+
+
+def _masks(dataset: Columns, variables: Mapping[str, Variable], size: int) -> dict[str, Tensor]:
+    """Read what was set by hand, if the data say so."""
+    if INTERVENED in variables or INTERVENED not in _names(dataset):
+        return {}
+    column = _column(dataset, INTERVENED)
+    if len(column) != size:
+        raise ValueError(
+            f"`{INTERVENED}` needs an entry for each of {size} rows: got {len(column)}."
+        )
+    return read_masks(column, list(variables))
 
 
 def _spread(size: int) -> Tensor:

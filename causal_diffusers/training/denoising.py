@@ -45,6 +45,7 @@ class DenoisingObjective(Objective):
     """
 
     name = "denoising"
+    reads_experiments = True  # it is given no row in which the image was set
 
     def __init__(self, name: str, mechanism: DiffusionMechanism) -> None:
         if not mechanism.is_bound or mechanism.backbone is None:

@@ -15,6 +15,8 @@ If there are too many distinct rows for that, for a step costs as many probabili
 distinct rows times M, it sees rows drawn at random instead: its gradient is then that of
 all rows in expectation, and no longer exactly.
 
+In a row where a variable was set by hand its factor is 1: see `intervened`.
+
 References:
     A general identification condition for causal effects (Tian & Pearl, 2002), Sec. 3.
     Importance weighted autoencoders (Burda, Grosse & Salakhutdinov, 2016), Sec. 3.
@@ -31,6 +33,7 @@ from torch import Tensor
 
 from causal_diffusers.mechanisms import ConfounderPrior, LikelihoodMechanism, Mechanism
 from causal_diffusers.training.config import Descent
+from causal_diffusers.training.intervened import mask_of
 from causal_diffusers.training.objective import Objective
 from causal_diffusers.variables import Categorical, Confounder, Continuous
 
@@ -65,6 +68,7 @@ class LikelihoodObjective(Objective):
     """
 
     name = "likelihood"
+    reads_experiments = True
 
     def __init__(
         self,
@@ -143,7 +147,9 @@ class LikelihoodObjective(Objective):
             own = {u: draws[u] for u in mechanism.confounders}
             parents = {p: batch[p] for p in mechanism.parents}
             term = mechanism.log_prob(batch[name], parents, own, outer=bool(own))
-            yield name, term if own else term[:, None]
+            term = term if own else term[:, None]
+            is_set = batch.get(mask_of(name))
+            yield name, term if is_set is None else term.masked_fill(is_set[:, None] == 1, 0.0)
 
 
 def confounder_grid(

@@ -27,10 +27,12 @@ from causal_diffusers.mechanisms import Component
 from causal_diffusers.training.checkpoint import Checkpoint, StageFiles
 from causal_diffusers.training.config import TrainingConfig
 from causal_diffusers.training.data import Columns, Rows
+from causal_diffusers.training.intervened import INTERVENED
 from causal_diffusers.training.lessons import lessons_of
 from causal_diffusers.training.objective import Objective
 from causal_diffusers.training.origin import describe, made_from
 from causal_diffusers.training.plan import TrainingPlan
+from causal_diffusers.variables import Experiment
 
 if TYPE_CHECKING:
     from causal_diffusers.pipeline import CausalPipeline
@@ -46,7 +48,8 @@ class ModularTrainer:
     Arguments:
         pipe: The pipeline; its components are trained in place.
         dataset: A mapping of columns, a pandas frame or a `datasets.Dataset`, with a
-            column for each variable of the graph.
+            column for each variable of the graph. A column `intervened` names the variables
+            that were set by hand in each row (`""`, `"X"`, `"X,Y"`); see `intervened`.
         output_dir: Where checkpoints, finished districts and the log go, a folder that all
             processes see. Training continues from what it finds there. None keeps nothing.
         config: How to train every district.
@@ -82,8 +85,9 @@ class ModularTrainer:
         self.overrides = _checked_overrides(overrides)
         self.components = {name: _trainable(name, c) for name, c in pipe.components.items()}
         self._check_overrides()
-        self.plan = self._planned()
+        plan = self._planned()
         self.rows = Rows(dataset, pipe.variables)
+        self.plan = plan.with_experiments(self.rows.experiments)
         self.folder = None if output_dir is None else Path(output_dir)
 
     def train(self) -> None:
@@ -105,11 +109,12 @@ class ModularTrainer:
             for lesson in lessons:
                 train_stage(
                     lesson.objective,
-                    self.rows,
+                    lesson.rows,
                     lesson.config,
                     label=lesson.label,
                     folder=lesson.folder,
                 )
+        self.pipe.experiments = self.rows.experiments
 
     def objectives(self, variables: Collection[str]) -> tuple[Objective, ...]:
         """Build the objectives that train a district, or districts of an h-node together.
@@ -143,11 +148,29 @@ class ModularTrainer:
         objectives, config = self.objectives(module), self._config(module)
         label, folder = "{" + ", ".join(module) + "}", self._folder(module)
         if len(objectives) == 1:
-            return [_Lesson(label, objectives[0], config, folder)]
+            return [
+                _Lesson(label, objectives[0], self._rows(module, objectives[0]), config, folder)
+            ]
         return [
-            _Lesson(f"{label}, {o.name}", o, config, None if folder is None else folder / o.name)
+            _Lesson(
+                f"{label}, {o.name}",
+                o,
+                self._rows(module, o),
+                config,
+                None if folder is None else folder / o.name,
+            )
             for o in objectives
         ]
+
+    def _rows(self, module: District, objective: Objective) -> Rows:
+        """Give the rows that say how a module is made."""
+        if not (objective.reads_experiments or self.rows.experiments == (Experiment(),)):
+            raise ValueError(
+                f"`{INTERVENED}` is understood by the likelihood and by denoising: got it for "
+                f"{write_set(module)}, which is trained by {objective.name}. Choose "
+                '`objective="likelihood"`, or drop the rows in which something was set.'
+            )
+        return self.rows.free(module)
 
     def _planned(self) -> TrainingPlan:
         """Plan with the objectives that the configs choose."""
@@ -181,7 +204,7 @@ class ModularTrainer:
     def _check_files(self, lesson: _Lesson) -> None:
         """Refuse the files of another training before any time is spent."""
         if lesson.folder is not None:
-            made = made_from(lesson.objective, self.rows, lesson.config)
+            made = made_from(lesson.objective, lesson.rows, lesson.config)
             StageFiles(lesson.folder, made).check()
 
     def _remember_start(self) -> None:
@@ -209,6 +232,7 @@ class _Lesson:
 
     label: str
     objective: Objective
+    rows: Rows
     config: TrainingConfig
     folder: Path | None
 

@@ -36,6 +36,7 @@ class Objective(nn.Module, abc.ABC):
 
     name: str
     betas: tuple[float, float] = (0.9, 0.999)  # of Adam
+    reads_experiments = False  # whether it knows what to do with rows under an intervention
 
     def __init__(self, components: Mapping[str, Component], columns: tuple[str, ...]) -> None:
         super().__init__()

@@ -13,12 +13,14 @@ References:
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from causal_diffusers.graphs import ADMG, HGraph, Stage
 from causal_diffusers.graphs.notation import write_set
+from causal_diffusers.graphs.regimes import write_experiment
 from causal_diffusers.mechanisms import Mechanism
 from causal_diffusers.training.lessons import OBJECTIVES, check_objective, objective_of
+from causal_diffusers.variables import Experiment
 
 __all__ = ["PlannedStage", "TrainingPlan"]
 
@@ -74,6 +76,7 @@ class TrainingPlan:
 
     Arguments:
         stages: The stages.
+        experiments: What was set by hand in each regime of the data.
 
     Example:
         >>> len(TrainingPlan(()))
@@ -81,6 +84,7 @@ class TrainingPlan:
     """
 
     stages: tuple[PlannedStage, ...]
+    experiments: tuple[Experiment, ...] = (Experiment(),)
 
     @classmethod
     def of(
@@ -134,7 +138,50 @@ class TrainingPlan:
     @property
     def modules(self) -> tuple[tuple[PlannedStage, District, str], ...]:
         """All that is trained, in order: the stage, the variables and the objective."""
-        return tuple((stage, *module) for stage in self.stages for module in stage.modules)
+        return tuple(
+            (stage, free, objective)
+            for stage in self.stages
+            for variables, objective in stage.modules
+            if (free := tuple(v for v in variables if v not in self.untrained))
+        )
+
+    @property
+    def untrained(self) -> frozenset[str]:
+        """The variables that every row sets by hand: no data say how they are made."""
+        return frozenset.intersection(*(frozenset(e.variables) for e in self.experiments))
+
+    def with_experiments(self, experiments: Iterable[Experiment]) -> TrainingPlan:
+        """Plan for data of several regimes.
+
+        Arguments:
+            experiments: What is set by hand in each.
+
+        Returns:
+            The plan for such data.
+
+        Example:
+            >>> from causal_diffusers.mechanisms import CategoricalMechanism
+            >>> plan = TrainingPlan.of(
+            ...     ADMG.parse("X -> Y; X <-> Y"), {v: CategoricalMechanism() for v in "XY"}
+            ... )
+            >>> print(plan.with_experiments([Experiment(), Experiment(("X",))]))
+            stage 1: {X, Y} by likelihood; matched on {X, Y}
+            {X} learns from observation; {Y} learns from observation, do(X)
+            >>> print(plan.with_experiments([Experiment(("X",))]).modules[0][1])
+            ('Y',)
+        """
+        return dataclasses.replace(self, experiments=tuple(experiments))
+
+    def regimes_of(self, name: str) -> tuple[Experiment, ...]:
+        """Find the regimes that say how a variable is made.
+
+        Arguments:
+            name: The variable.
+
+        Returns:
+            Those that do not set it.
+        """
+        return tuple(each for each in self.experiments if name not in each.variables)
 
     def __iter__(self) -> Iterator[PlannedStage]:
         return iter(self.stages)
@@ -146,7 +193,20 @@ class TrainingPlan:
         return self.stages[index]
 
     def __str__(self) -> str:
-        return "\n".join(f"stage {i}: {stage}" for i, stage in enumerate(self.stages, start=1))
+        lines = [f"stage {i}: {stage}" for i, stage in enumerate(self.stages, start=1)]
+        if self.experiments != (Experiment(),):
+            sources = {
+                name: self.regimes_of(name) for _, names, _ in self.modules for name in names
+            }
+            told = (
+                f"{write_set(n for n in sources if sources[n] == regimes)} learns from "
+                f"{', '.join(write_experiment(each.variables) for each in regimes)}"
+                for regimes in dict.fromkeys(sources.values())
+            )
+            lines.append("; ".join(told))
+        if self.untrained:
+            lines.append(f"not trained: {write_set(self.untrained)}, set by hand in every row")
+        return "\n".join(lines)
 
 
 def _choose(

@@ -261,7 +261,7 @@ class _Loop:
     def _place(self, row: dict[str, Tensor], position: int, batch: _Batch) -> str:
         """Say which row it is, or which rows if they are counts."""
         if batch.numbers is not None:
-            return f"row {int(batch.numbers[position])} of the data"
+            return f"row {self.rows.number_of(int(batch.numbers[position]))} of the data"
         values = {name: self.rows.variables[name] for name in row}
         labels = {n: v.decode(row[n])[0] for n, v in values.items() if isinstance(v, Categorical)}
         which = ", ".join(f"{name}={label!r}" for name, label in labels.items())

@@ -12,6 +12,7 @@ the user's units, and images in [0, 1] as everywhere in diffusers.
 | `image` | images of one shape | [0, 1], PIL images, files | floats in [-1, 1] |
 | `pixels` | reading an image, whatever holds it | | |
 | `description` | a variable in plain JSON | | |
+| `experiment` | what was set by hand, and to what | names | codes |
 | `confounder` | a hidden common cause | | floats, or states 0..K-1 |
 
 A confounder is no variable, for nobody observes it, but it too has a type:
@@ -23,6 +24,7 @@ from causal_diffusers.variables.categorical import Categorical
 from causal_diffusers.variables.confounder import Confounder
 from causal_diffusers.variables.continuous import Continuous
 from causal_diffusers.variables.description import variable_from_dict
+from causal_diffusers.variables.experiment import Experiment
 from causal_diffusers.variables.image import Image
 
-__all__ = ["Categorical", "Confounder", "Continuous", "Image", "Variable", "variable_from_dict"]
+__all__ = ["Categorical", "Confounder", "Continuous", "Experiment", "Image", "Variable", "variable_from_dict"]
