@@ -132,8 +132,9 @@ class Query:
         asked: dict[str, set[int] | None] = {}
         for name in matter.intersection(experiment.variables):
             value = self.do.get(name)
-            codes = None if value is None else _as_column(variables[name], value)
-            asked[name] = codes and set(variables[name].encode(codes, name=name).tolist())
+            column = None if value is None else _as_column(variables[name], value)
+            codes = None if column is None else variables[name].encode(column, name=name)
+            asked[name] = None if codes is None else set(codes.tolist())
         return experiment.covers(asked, variables)
 
     def encode(

@@ -125,5 +125,35 @@ def test_a_malformed_record_is_a_graph_error(change):
         Blueprint.from_dict(broken(change))
 
 
+@pytest.mark.parametrize(
+    "experiments",
+    [
+        [],
+        None,
+        {"set": [], "tried": None},
+        [{"set": ["A"]}],
+        [{"set": ["Q"], "tried": None}],
+        [{"set": ["A", "A"], "tried": None}],
+        [{"set": "A", "tried": None}],
+        [{"set": ["A"], "tried": [[9]]}],
+        [{"set": ["A"], "tried": [[True]]}],
+        [{"set": ["A"], "tried": [["0"]]}],
+        [{"set": ["A"], "tried": [[0, 0]]}],
+        [{"set": ["A"], "tried": None}, {"set": ["A"], "tried": [[0]]}],
+        [{"set": ["A"], "tried": None, "evil": 1}],
+    ],
+)
+def test_malformed_experiments_are_a_graph_error(experiments):
+    with pytest.raises(GraphError):
+        Blueprint.from_dict(broken(lambda record: record.update(experiments=experiments)))
+
+
+def test_experiments_are_written_and_read():
+    listed = [{"set": [], "tried": None}, {"set": ["A", "B"], "tried": [[0, 1]]}]
+    blueprint = Blueprint.from_dict(broken(lambda record: record.update(experiments=listed)))
+    assert blueprint.to_dict()["experiments"] == listed
+    assert "experiments" not in BLUEPRINT.to_dict()
+
+
 def test_the_record_above_is_well_formed_unless_broken():
     assert Blueprint.from_dict(broken(lambda record: None)) == BLUEPRINT

@@ -36,6 +36,14 @@ def test_identify_prints_latex(capsys):
     assert capsys.readouterr().out.strip() == identify(ADMG.parse(FRONT_DOOR), "A", "D").to_latex()
 
 
+def test_identify_takes_experiments(capsys):
+    words = ["identify", "X -> Y; X <-> Y", "--outcomes", "Y", "--do", "X", "--experiments"]
+    assert cli.main([*words, "", "X"]) == 0
+    assert capsys.readouterr().out == "P(Y | do(X)) = P_{X}(Y)\n"
+    assert cli.main([*words, "X,Y"]) == 1
+    assert "do(X, Y) sets Y by hand" in capsys.readouterr().err
+
+
 def test_identify_takes_conditions_and_files(tmp_path, capsys):
     (tmp_path / "graph.dagitty").write_text("dag { D -> I I -> A D <-> A }")
     words = ["identify", str(tmp_path / "graph.dagitty"), "--outcomes", "A"]

@@ -60,7 +60,7 @@ def test_the_folder_is_good_unless_tampered_with(folder, load):
         ({"_class_name": "StableDiffusionPipeline"}, "`_class_name` must be one of"),
         ({"_class_name": ...}, "`_class_name` must be one of"),
         ({"_class_name": None}, "`_class_name` must be one of"),
-        ({"format_version": 2}, "saved by a newer release: `pip install --upgrade"),
+        ({"format_version": 3}, "saved by a newer release: `pip install --upgrade"),
         ({"format_version": ...}, "`format_version` must be a positive integer: got None"),
         ({"format_version": "1"}, "`format_version` must be a positive integer: got '1'"),
         ({"format_version": 0}, "`format_version` must be a positive integer"),

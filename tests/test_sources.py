@@ -139,6 +139,12 @@ def test_what_is_not_there_is_named(source, error, message):
         read_rows(source, {})
 
 
+def test_what_was_set_is_read_with_the_labels(tmp_path):
+    (tmp_path / "rows.csv").write_text('A,B,intervened,C\n0,1,"A,B",7\n0,1,,7\n')
+    rows = read_rows(str(tmp_path / "rows.csv"), dict.fromkeys("AB", Categorical([0, 1])))
+    assert rows == {"A": [0, 0], "B": [1, 1], "intervened": ["A,B", ""]}
+
+
 def test_a_file_of_another_kind_is_refused(tmp_path):
     (tmp_path / "rows.xlsx").touch()
     with pytest.raises(ValueError, match=r"Rows are read from \.csv, .*got `.*rows\.xlsx`"):
