@@ -140,7 +140,7 @@ class Rows:
         kept._size, kept._numbers = len(index), self._numbers[index]
         kept.variables = {n: v for n, v in self.variables.items() if n not in gone}
         kept._columns = {
-            n: c[index] if isinstance(c, Tensor) else [c[i] for i in index.tolist()]
+            n: c[index] if isinstance(c, Tensor) else c  # the others are read by number
             for n, c in self._columns.items()
             if n not in gone
         }
@@ -231,8 +231,8 @@ class Rows:
             column, digest = self._columns[name], hashlib.sha256()
             if not isinstance(column, Tensor):
                 files = [Path(v).name for v in column if isinstance(v, (str, os.PathLike))]
-                digest.update("\n".join([str(len(column)), *files]).encode())
-                column = self._values(name, _spread(len(column)))
+                digest.update("\n".join([str(len(self)), *files]).encode())
+                column = self._values(name, _spread(len(self)))
             digest.update(np.ascontiguousarray(column.numpy()).data)
             self._digests[name] = digest.hexdigest()
         return self._digests[name]
@@ -257,8 +257,8 @@ class Rows:
         column = self._columns[name]
         if isinstance(column, Tensor):
             return column[index]
-        found = [column[row] for row in index.tolist()]
-        return _encode(self.variables[name], name, found, self._numbers[index].tolist())
+        rows = self._numbers[index].tolist()
+        return _encode(self.variables[name], name, [column[row] for row in rows], rows)
 
 
 def _masks(dataset: Columns, variables: Mapping[str, Variable], size: int) -> dict[str, Tensor]:

@@ -16,7 +16,7 @@ followed) is a cause of X: give it a variable of its own with an edge to X.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -121,5 +121,5 @@ def _names(value: object) -> tuple[str, ...]:
         return ()
     if isinstance(value, str):
         return tuple(filter(None, (name.strip() for name in value.split(","))))
-    names: Sequence[Any] = getattr(value, "tolist", lambda: value)()
-    return tuple(map(str, names))
+    listed: Any = getattr(value, "tolist", lambda: value)()
+    return tuple(map(str, listed))

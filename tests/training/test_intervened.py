@@ -5,12 +5,14 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from PIL import Image as PILImage
 
 from causal_diffusers import (
     ADMG,
     Categorical,
     CausalPipeline,
     Confounder,
+    Image,
     ModularTrainer,
     NotIdentifiableError,
     TrainingConfig,
@@ -40,7 +42,7 @@ def regimes(system, experiments, count, seed=0):
     return {**rows, "intervened": [word for part in parts for word in part["intervened"]]}
 
 
-def trained(graph, rows, *, states=4, steps=150):
+def trained(graph, rows, *, states=4, steps=200):
     torch.manual_seed(0)
     pipe = CausalPipeline.from_graph(
         graph,
@@ -131,6 +133,20 @@ def test_rows_in_which_all_was_set_are_left_out_and_keep_their_numbers():
         Rows({"X": [0], "intervened": ["X"]}, {"X": TWO}).free(["X"])
 
 
+def test_images_that_were_set_are_left_out_and_files_are_found(tmp_path):
+    shades = (0, 80, 160, 240)
+    files = [tmp_path / f"{shade}.png" for shade in shades]
+    for file, shade in zip(files, shades, strict=True):
+        PILImage.new("L", (4, 4), shade).save(file)
+    columns = {"I": list(map(str, files)), "intervened": ["", "I", "", "I"]}
+    rows = Rows(columns, {"I": Image(1, 4, 4)})
+    free = rows.free(["I"])
+    shown = free.batch(torch.arange(2))
+    assert list(shown) == ["I"]
+    assert (shown["I"][:, 0, 0, 0] * 127.5 + 127.5).round().tolist() == [0, 160]
+    assert free.fingerprint(["I"]) != rows.fingerprint(["I"])
+
+
 # what is minimised
 
 
@@ -164,7 +180,7 @@ def test_the_confounder_is_kept():
 
 def test_an_experiment_answers_the_bow():
     system = strong_bow()
-    rows = regimes(system, [(), ("X",)], 8000)
+    rows = regimes(system, [(), ("X",)], 40_000)
     pipe = trained(BOW, rows)
     truth = system.interventional("Y", "X").values
     assert str(pipe.identify("Y", "X")) == "P_{X}(Y)"
