@@ -27,4 +27,12 @@ from causal_diffusers.variables.description import variable_from_dict
 from causal_diffusers.variables.experiment import Experiment
 from causal_diffusers.variables.image import Image
 
-__all__ = ["Categorical", "Confounder", "Continuous", "Experiment", "Image", "Variable", "variable_from_dict"]
+__all__ = [
+    "Categorical",
+    "Confounder",
+    "Continuous",
+    "Experiment",
+    "Image",
+    "Variable",
+    "variable_from_dict",
+]
