@@ -243,7 +243,7 @@ class Rows:
             return column
         values = _encode(variable, name, column, range(len(column))).detach().cpu()
         if isinstance(variable, Continuous):
-            _check_scale(name, values)
+            _check_scale(name, variable, values)
         return values
 
     def _try_lazy_columns(self) -> None:
@@ -278,16 +278,18 @@ def _spread(size: int) -> Tensor:
     return torch.arange(0, size, math.ceil(size / _SAMPLED))
 
 
-def _check_scale(name: str, values: Tensor) -> None:
+def _check_scale(name: str, variable: Continuous, values: Tensor) -> None:
     """Refuse standardised numbers that are not, for no network learns from such."""
     mean, spread = values.double().mean(dim=0), values.double().std(dim=0, correction=0)
     far = (mean.abs() > _FAR) | (spread > _WIDE) | ((spread > 0) & (spread < 1 / _WIDE))
     if bool(far.any()):
         number = int(far.nonzero()[0])
+        varies = bool((spread > 0).all())
+        here = f", here `{Continuous.of(variable.decode(values))}`" if varies else ""
         raise ValueError(
             f'"{name}" should lie near its `mean`, within a few of its `scale`: got numbers that '
             f"lie {mean[number].item():.3g} scales from it and spread over "
-            f"{spread[number].item():.3g}. Declare the variable as `Continuous.of(column)`."
+            f"{spread[number].item():.3g}. Declare the variable as `Continuous.of(column)`{here}."
         )
 
 

@@ -1,5 +1,6 @@
 """A continuous variable goes wherever a variable goes: asked, saved, written, read, trained."""
 
+import copy
 import csv
 import json
 
@@ -192,6 +193,29 @@ def test_numbers_far_from_their_scale_are_refused_as_data(shift, generator):
 
 def test_one_value_set_by_an_experiment_is_no_trouble():
     assert len(Rows({"V": [2.0] * 9}, {"V": Continuous()})) == 9
+
+
+def test_far_numbers_are_refused_with_the_description_that_fits():
+    with pytest.raises(ValueError, match=r"here `Continuous\(dim=1, mean=102\.0, scale=2\.0\)`"):
+        Rows({"V": [100.0, 104.0]}, {"V": Continuous()})
+    with pytest.raises(ValueError, match=r"`Continuous\.of\(column\)`\.$"):
+        Rows({"V": [100.0, 100.0]}, {"V": Continuous()})
+
+
+def test_it_can_be_trained_by_sampling(pipe, generator):
+    """The adversarial objective moves flows too, through the labels that listen to them."""
+    pipe = copy.deepcopy(pipe)
+    before = pipe.mechanisms["gait"].from_parents.weight.clone()
+    age, gait = torch.randn(64, generator=generator), torch.randn(64, 2, generator=generator)
+    rows = {
+        "age": 50 + 10 * age,
+        "drug": torch.randint(2, (64,), generator=generator),
+        "gait": torch.tensor([1.0, 100.0]) + torch.tensor([0.1, 20.0]) * gait,
+    }
+    config = TrainingConfig(steps=2, batch_size=16, objective="adversarial")
+    ModularTrainer(pipe, rows, config=config).train()
+    assert not torch.equal(pipe.mechanisms["gait"].from_parents.weight, before)
+    assert np.isfinite(pipe(8, generator=generator).values["age"]).all()
 
 
 def test_it_is_trained(generator):
