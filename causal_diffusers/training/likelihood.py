@@ -97,7 +97,7 @@ class LikelihoodObjective(Objective):
             return Descent(steps=800, batch_size=None, learning_rate=1e-2)
         if self._has_numbers:
             rows = min(_FLOW_ROWS, max(_FEWEST_ROWS, _FLOW_TERMS // self._grid_size))
-            return Descent(1500, rows, learning_rate=5e-3, weight_decay=1e-2, ema_decay=0.99)
+            return Descent(1000, rows, learning_rate=5e-3, weight_decay=1e-2, ema_decay=0.99)
         return Descent(
             steps=2000, batch_size=512, learning_rate=2e-3, weight_decay=1e-2, ema_decay=0.99
         )
