@@ -84,7 +84,7 @@ def summarise(runs: list[dict[str, dict[str, float]]]) -> dict[str, dict[str, li
         result[name], line = {}, []
         for group in rows[0]:
             values = torch.tensor([row[group] for row in rows])
-            interval = bootstrap_interval(values, lambda v: v.mean(), generator=spawn(0, group))
+            interval = bootstrap_interval(torch.mean, values, generator=spawn(0, group))
             result[name][group] = [interval.estimate, interval.low, interval.high]
             line.append(f"{group} {interval}")
         print(f"{name}:\n  " + "\n  ".join(line), flush=True)

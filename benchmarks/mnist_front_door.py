@@ -109,6 +109,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="+", choices=ASKED)
     parser.add_argument("--data", help="the folder of MNIST")
+    parser.add_argument("--folder", type=Path, help="of the pipelines, if not the shipped ones")
     parser.add_argument("--samples", type=int, default=2000, help="images a value")
     parser.add_argument("--steps", type=int, default=10, help="denoising steps")
     parser.add_argument("--reader-steps", type=int, default=2500)
@@ -123,7 +124,8 @@ def main() -> None:
     print(f"reader on held-out digits: {score:.4f}")
     result = {"reader": score, "samples": options.samples, "steps": options.steps}
     for name in options.names:
-        pipe = CausalPipeline.from_pretrained(f"causal-diffusers/{name}")
+        source = options.folder / name if options.folder else f"causal-diffusers/{name}"
+        pipe = CausalPipeline.from_pretrained(source)
         pipe.set_progress_bar_config(disable=True)
         print(f"\n{name}: {pipe.graph}")
         answer, images = ask(pipe, ASKED[name], options.samples, options.steps)
