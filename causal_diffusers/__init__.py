@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         ConfounderPrior,
         DiffusionMechanism,
         FlowMechanism,
+        GANMechanism,
         Mechanism,
     )
     from causal_diffusers.pipeline import CausalPipeline, CausalPipelineOutput
@@ -49,6 +50,7 @@ __all__ = [
     "Continuous",
     "DiffusionMechanism",
     "FlowMechanism",
+    "GANMechanism",
     "GraphError",
     "HGraph",
     "Image",
@@ -84,6 +86,7 @@ _HOMES = {
     "ConfounderPrior": "causal_diffusers.mechanisms",
     "DiffusionMechanism": "causal_diffusers.mechanisms",
     "FlowMechanism": "causal_diffusers.mechanisms",
+    "GANMechanism": "causal_diffusers.mechanisms",
     "Mechanism": "causal_diffusers.mechanisms",
     "StructuralCausalModel": "causal_diffusers.scm",
     "ModularTrainer": "causal_diffusers.training",

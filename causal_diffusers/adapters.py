@@ -12,6 +12,8 @@ start, hence the network is untouched, bit for bit, until training moves $B$.
 References:
     LoRA: low-rank adaptation of large language models (Hu et al., 2022), Sec. 4.1.
     The layers are those of peft; only the gate is ours.
+
+`ChannelGates` is the same idea for layers that LoRA does not know.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
-__all__ = ["GatedLoRA"]
+__all__ = ["ChannelGates", "GatedLoRA"]
+
+_LAYERS = nn.Conv2d, nn.ConvTranspose2d, nn.Linear
 
 
 class _Gate:
@@ -106,6 +110,69 @@ class GatedLoRA(nn.Module):
                 batch size of the network's next calls.
         """
         self.gates = self.head(self.trunk(context)).split(self._rank, dim=-1)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the gates of the last batch, which may carry gradients, out of copies."""
+        return {**self.__dict__, "gates": ()}
+
+
+class _Scale:
+    """Multiply the channels of one layer (picklable, unlike a closure)."""
+
+    def __init__(self, owner: ChannelGates, index: int) -> None:
+        self.owner = owner
+        self.index = index
+
+    def __call__(self, module: nn.Module, arguments: object, output: Tensor) -> Tensor:
+        if not self.owner.gates:
+            raise RuntimeError("`set_context` must be called before the gated network.")
+        gate = self.owner.gates[self.index].to(output.dtype)
+        return output * gate.view(*gate.shape, *[1] * (output.dim() - 2))
+
+
+class ChannelGates(nn.Module):
+    r"""Gates $1 + g(c)$ on the channels inside a frozen network.
+
+    For layers that LoRA has no form of, such as the transposed convolutions of a
+    generator. $g = 0$ at the start, hence the network is untouched, bit for bit.
+
+    Arguments:
+        network: The frozen network; hooks are put on all its convolutions and linear
+            layers but the last.
+        context_features: The width of the context $c$.
+        width: The width of the hidden layer of $g$.
+
+    Raises:
+        ValueError: If the network has fewer than two such layers.
+
+    Example:
+        >>> import torch
+        >>> network = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 2))
+        >>> x = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
+        >>> before = network(x)
+        >>> gates = ChannelGates(network, 7)
+        >>> gates.set_context(torch.ones(4, 7))
+        >>> torch.equal(network(x), before)
+        True
+    """
+
+    def __init__(self, network: nn.Module, context_features: int, *, width: int = 64) -> None:
+        super().__init__()
+        inner = [module for module in network.modules() if isinstance(module, _LAYERS)][:-1]
+        if not inner:
+            raise ValueError("there is no layer to gate but the last one: pass `gates=False`.")
+        self._sizes = [int(getattr(m, "out_channels", 0) or m.out_features) for m in inner]
+        self.trunk = nn.Sequential(nn.Linear(context_features, width), nn.SiLU())
+        self.head = nn.Linear(width, sum(self._sizes))
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+        self.gates: tuple[Tensor, ...] = ()
+        for index, layer in enumerate(inner):
+            layer.register_forward_hook(_Scale(self, index))
+
+    def set_context(self, context: Tensor) -> None:
+        """Compute the gates that the network uses from now on; see `GatedLoRA`."""
+        self.gates = (1 + self.head(self.trunk(context))).split(self._sizes, dim=-1)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the gates of the last batch, which may carry gradients, out of copies."""

@@ -16,7 +16,7 @@ from causal_diffusers.backbones import BackboneReference
 from causal_diffusers.errors import NotIdentifiableError
 from causal_diffusers.graphs import ADMG, Estimand, identify
 from causal_diffusers.graphs.draw import to_mermaid
-from causal_diffusers.mechanisms import DiffusionMechanism, Mechanism
+from causal_diffusers.mechanisms import Mechanism, PretrainedMechanism
 from causal_diffusers.variables import Categorical, Confounder, Continuous, Variable
 
 __all__ = ["is_ours", "write"]
@@ -56,7 +56,7 @@ def write(
     from causal_diffusers.training import TrainingPlan  # only here: it loads accelerate
 
     bases = {
-        n: m.base_reference for n, m in mechanisms.items() if isinstance(m, DiffusionMechanism)
+        n: m.base_reference for n, m in mechanisms.items() if isinstance(m, PretrainedMechanism)
     }
     bases |= {
         f"{n}, to read images": m.image_encoder.reference

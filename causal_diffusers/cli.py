@@ -5,6 +5,7 @@
     causal-diffusers plan "D -> I -> A; D <-> A"
     causal-diffusers train recipe.yaml --output my-pipeline
     causal-diffusers sample my-pipeline --do W=3 --num-samples 16 --output samples
+    causal-diffusers convert-generator gan.pth --arguments latent_dim=64 --output my-gan
 
 A mistake of the user ends in one line that says what is wrong, and exit status 2; a
 query that the graph does not answer in exit status 1. `--debug` shows the traceback.
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import json
 import os
 import re
 import sys
@@ -150,6 +152,29 @@ def _sample(options: argparse.Namespace) -> None:
     _summarise(out, pipe.variables)
 
 
+def _convert_generator(options: argparse.Namespace) -> None:
+    from causal_diffusers.backbones import convert_generator
+
+    arguments: dict[str, Any] = {}
+    for word in options.arguments:
+        name, _, value = word.partition("=")
+        try:
+            arguments[name] = json.loads(
+                value if "," not in value or value[0] == "[" else f"[{value}]"
+            )
+        except ValueError:
+            arguments[name] = value  # a word, such as norm=none
+    made = convert_generator(
+        options.weights,
+        options.output,
+        options.architecture,
+        arguments,
+        license=options.license,
+    )
+    print(f"A generator of {made.image}, with latents of length {made.latent_dim}.")
+    print(f'Saved. Load it with `GANMechanism.from_pretrained("{options.output}")`.')
+
+
 def _write(out: CausalPipelineOutput, folder: Path) -> None:
     """Write images as PNG files, and a csv that can be trained on."""
     columns: dict[str, Sequence[Any]] = {n: list(map(_cell, v)) for n, v in out.values.items()}
@@ -226,7 +251,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (_add_demo, _add_identify, _add_plan, _add_train, _add_sample):
+    for add in (_add_demo, _add_identify, _add_plan, _add_train, _add_sample, _add_convert):
         added, command = add(commands)
         added.set_defaults(command=command)
         added.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -318,6 +343,28 @@ def _add_sample(commands: Commands) -> Command:
     add("--device", metavar="NAME", help="such as cuda or cpu (a GPU if there is one)")
     add("--output", default="samples", metavar="DIR", help="folder of the samples (samples)")
     return parser, _sample
+
+
+def _add_convert(commands: Commands) -> Command:
+    parser = commands.add_parser(
+        "convert-generator",
+        help="turn the weights of somebody else's GAN generator into safetensors",
+        description="Write config.json and model.safetensors. A .pth file is read as plain "
+        "tensors only; nothing in it is run.",
+    )
+    add = parser.add_argument
+    add("weights", metavar="FILE", help="a state dict: .pth, .pt, .bin or .safetensors")
+    add("--architecture", default="dcgan", metavar="NAME", help="its architecture (dcgan)")
+    add(
+        "--arguments",
+        nargs="+",
+        default=[],
+        metavar="NAME=VALUE",
+        help="its arguments, such as latent_dim=64 channels=256,128,64,1 bias=true",
+    )
+    add("--license", metavar="NAME", help="the licence of the weights, for the card")
+    add("--output", required=True, metavar="DIR", help="folder of the generator")
+    return parser, _convert_generator
 
 
 _GRAPH = "text such as 'D -> I -> A; D <-> A', or a file of text, DOT or dagitty"

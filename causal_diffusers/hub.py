@@ -59,7 +59,7 @@ from causal_diffusers.aliases import shipped_folder
 from causal_diffusers.backbones.files import read_json
 from causal_diffusers.blueprint import Blueprint
 from causal_diffusers.errors import CheckpointError
-from causal_diffusers.mechanisms import Component, DiffusionMechanism, Mechanism
+from causal_diffusers.mechanisms import Component, Mechanism, PretrainedMechanism
 
 if TYPE_CHECKING:
     import torch
@@ -82,7 +82,7 @@ __all__ = [
 INDEX = "model_index.json"
 FORMAT_VERSION = 2
 LIBRARY = "causal_diffusers"
-MECHANISMS = ("CategoricalMechanism", "DiffusionMechanism", "FlowMechanism")
+MECHANISMS = ("CategoricalMechanism", "DiffusionMechanism", "FlowMechanism", "GANMechanism")
 COMPONENTS = (*MECHANISMS, "ConfounderPrior")
 DOWNLOADING = ("revision", "cache_dir", "token", "local_files_only", "force_download")
 
@@ -306,7 +306,7 @@ def refer_to_backbones(
     Example:
         >>> refer_to_backbones({}, {}, "my-pipeline")
     """
-    based = {n: m for n, m in made_by.items() if isinstance(m, DiffusionMechanism)}
+    based = {n: m for n, m in made_by.items() if isinstance(m, PretrainedMechanism)}
     if foreign := ids.keys() - based.keys():
         raise ValueError(
             f"`backbone_ids` names variables with a pretrained base: got {sorted(foreign)}, and "

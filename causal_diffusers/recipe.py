@@ -13,6 +13,7 @@ variables:
 mechanisms:                                   # [a small network for each other variable]
   I: {pretrained: causal-diffusers/digits-ddpm, rank: 8}
   A: {width: 64, depth: 2}                    # image_encoder: facebook/dinov2-small reads I
+  # a GAN instead of a diffusion model: I: {generator: me/digits-gan, candidates: 64}
 confounders:                                  # [two Gaussian dimensions each]
   U_D_A: {states: 4}
 data: rows.csv                                # see causal_diffusers/sources.py, or
@@ -56,6 +57,8 @@ _CATEGORICAL = {"width", "depth", "image_encoder"}
 _FLOW = {*_CATEGORICAL, "bins"}
 _ADAPTER = {"rank", "alpha", "target_modules", "condition_dropout", "image_encoder"}
 _PRETRAINED = {"pretrained", "revision", *_ADAPTER}
+_TOLD = {"conditioning", "candidates", "gates", "image_encoder"}
+_GENERATOR = {"generator", "revision", *_TOLD}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -257,14 +260,22 @@ def _variable(name: str, record: object) -> Variable:
 def _mechanism(name: str, record: object, variable: Variable | None) -> Mechanism:
     """Read a mechanism: a pretrained model by name, or options."""
     from causal_diffusers.backbones import VisionEncoder
-    from causal_diffusers.mechanisms import CategoricalMechanism, DiffusionMechanism, FlowMechanism
+    from causal_diffusers.mechanisms import (
+        CategoricalMechanism,
+        DiffusionMechanism,
+        FlowMechanism,
+        GANMechanism,
+    )
     from causal_diffusers.variables import Continuous
 
     options = {"pretrained": record} if isinstance(record, str) else record
     where = f"`mechanisms: {name}`"
-    options = _mapping(options, _FLOW | _PRETRAINED, where)
+    options = _mapping(options, _FLOW | _PRETRAINED | _GENERATOR, where)
     if "image_encoder" in options:
         options["image_encoder"] = VisionEncoder.from_pretrained(options["image_encoder"])
+    if "generator" in options:
+        options = _mapping(options, _GENERATOR, where)
+        return GANMechanism.from_pretrained(options.pop("generator"), **options)
     if "pretrained" not in options and isinstance(variable, Continuous):
         return FlowMechanism(**_mapping(options, _FLOW, where))
     if "pretrained" not in options:

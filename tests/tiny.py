@@ -31,6 +31,22 @@ def make_tiny_base(folder, *, seed=0, size=8, channels=1, steps=100):
     return Path(folder)
 
 
+def make_tiny_gan(folder, *, seed=0):
+    """Write a DCGAN generator with random weights: latents of length 6, 8x8 pixels."""
+    from causal_diffusers.backbones import GANGenerator
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        arguments = {"latent_dim": 6, "channels": [8, 4, 1], "stride": [1, 2, 1]}
+        arguments |= {"kernel_size": [3, 4, 3], "padding": [0, 1, 0], "bias": True}
+        generator = GANGenerator("dcgan", arguments)
+        for name, tensor in generator.network.state_dict().items():
+            if name.endswith(("running_var", ".1.weight")):
+                tensor.uniform_(0.1, 1.0)  # statistics as training leaves them
+    generator.save_pretrained(Path(folder))
+    return Path(folder)
+
+
 def make_tiny_pipeline(base, *, states=3, seed=0):
     """A front-door pipeline, D -> W -> I -> A with D <-> A, whose weights are all random.
 

@@ -3,8 +3,7 @@
 A pipeline on disk holds no weight of its base. It holds a reference: the repository, the
 commit, the sha256 of the weights, the class and the licence. What is loaded must match.
 
-A base is a folder in the layout of `diffusers.DDPMPipeline` (`unet/`, `scheduler/`, or
-both at the root, as the oldest repositories have it), safetensors only.
+A base is a folder in the layout of its kind (`Backbone`), safetensors only.
 """
 
 from __future__ import annotations
@@ -14,36 +13,29 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import torch
-from diffusers import DDPMScheduler, UNet2DModel
-from safetensors.torch import load_file
+from typing import Any, TypeVar
 
 from causal_diffusers.aliases import OWNER, shipped_folder
-from causal_diffusers.backbones.files import (
-    blame,
-    check_shapes,
-    construct,
-    plan,
-    read_json,
-    sha256,
-    stored_shapes,
-)
+from causal_diffusers.backbones.base import Backbone
+from causal_diffusers.backbones.files import blame, sha256
 from causal_diffusers.backbones.pixel_diffusion import PixelDiffusion
 from causal_diffusers.errors import CheckpointError
 
-__all__ = ["BackboneReference", "fetch", "license_of", "load_backbone", "weights_of"]
+__all__ = ["BackboneReference", "fetch", "license_of", "load_backbone"]
 
-_WEIGHTS, _SCHEDULE = "diffusion_pytorch_model.safetensors", "scheduler_config.json"
-_CLASSES = ("UNet2DModel", "CLIPVisionModel", "ConvNextModel", "Dinov2Model", "ViTModel")
+# Classes that a reference may name: kinds of bases, and vision encoders.
+_CLASSES = (
+    "UNet2DModel",
+    "GANGenerator",
+    "CLIPVisionModel",
+    "ConvNextModel",
+    "Dinov2Model",
+    "ViTModel",
+)
+_B = TypeVar("_B", bound=Backbone)
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_FORMER = re.compile(r"(\.attentions\.\d+)\.(query|key|value|proj_attn)\.")
-_LATTER = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
-_FILES = ["model_index.json", "README.md", "unet/*", "scheduler/*", "*.json", _WEIGHTS]
-_MOST_LAYERS = 64  # of a block, and blocks of a network
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,15 +99,17 @@ class BackboneReference:
 
 def load_backbone(
     source: str | os.PathLike[str],
+    kind: type[_B] = PixelDiffusion,
     *,
     revision: str | None = None,
     expected: BackboneReference | None = None,
-) -> tuple[PixelDiffusion, BackboneReference]:
+) -> tuple[_B, BackboneReference]:
     """Load a frozen base and say where it came from.
 
     Arguments:
-        source: A folder in DDPMPipeline layout, a shipped id `causal-diffusers/<name>`,
-            or the id of a Hub repository.
+        source: A folder in the layout of the kind, a shipped id
+            `causal-diffusers/<name>`, or the id of a Hub repository.
+        kind: What kind of network it is.
         revision: Branch, tag or commit on the Hub.
         expected: The reference that the weights must match, if one was saved.
 
@@ -132,8 +126,8 @@ def load_backbone(
         ...
         causal_diffusers.errors.CheckpointError: ...
     """
-    folder, repo, commit = fetch(source, revision, _FILES)
-    weights = weights_of(folder)
+    folder, repo, commit = fetch(source, revision, ["README.md", *kind.files])
+    weights = kind.weights_of(folder)
     digest = sha256(weights)
     if expected is not None and digest != expected.sha256:
         raise CheckpointError(
@@ -142,31 +136,8 @@ def load_backbone(
             "right base with `backbones={variable: path}`.",
             path=weights,
         )
-    reference = BackboneReference(repo, commit, digest, license=license_of(folder))
-    schedule = _load_schedule(_member(folder, "scheduler", _SCHEDULE))
-    with blame(weights.parent / "config.json", "base"):
-        return PixelDiffusion(_load_unet(weights), schedule), expected or reference
-
-
-def weights_of(folder: Path) -> Path:
-    """Find the weights of the network of a base.
-
-    Arguments:
-        folder: The folder of the base.
-
-    Returns:
-        The file.
-
-    Raises:
-        CheckpointError: If there is none.
-
-    Example:
-        >>> weights_of(Path("no/such/folder"))
-        Traceback (most recent call last):
-        ...
-        causal_diffusers.errors.CheckpointError: ...
-    """
-    return _member(folder, "unet", _WEIGHTS)
+    reference = BackboneReference(repo, commit, digest, kind.class_name, license_of(folder))
+    return kind.load(folder), expected or reference
 
 
 def fetch(
@@ -210,62 +181,6 @@ def fetch(
         name, revision=revision, allow_patterns=list(files), ignore_patterns=ignored
     )
     return Path(found), name, Path(found).name
-
-
-def _member(folder: Path, subfolder: str, file: str) -> Path:
-    """Find a file of the base in its subfolder or, in the oldest layout, at the root."""
-    for candidate in (folder / subfolder / file, folder / file):
-        if candidate.is_file():
-            return candidate
-    raise CheckpointError(
-        f"{folder}: there is no {subfolder}/{file}. A base is a DDPMPipeline folder with "
-        "safetensors weights; re-save older ones with `save_pretrained`.",
-        path=folder,
-    )
-
-
-def _load_unet(weights: Path) -> UNet2DModel:
-    """Load the network, strictly: every tensor on disk has its place, and no other."""
-    path = weights.parent / "config.json"
-    config = read_json(path)
-    if config.get("_class_name") != "UNet2DModel":
-        raise CheckpointError(
-            f"{path}: the network is a {config.get('_class_name')!r}; this release takes "
-            "UNet2DModel checkpoints.",
-            path=path,
-        )
-    _check_depth(config, path)
-    shapes = {_latter(name): shape for name, shape in stored_shapes(weights).items()}
-    check_shapes(plan(UNet2DModel, config, path).state_dict(), shapes, weights)
-    with torch.random.fork_rng(devices=[]):  # the weights it starts from are overwritten
-        unet = construct(UNet2DModel, config, path)
-    unet.load_state_dict({_latter(name): tensor for name, tensor in load_file(weights).items()})
-    return unet
-
-
-def _latter(name: str) -> str:
-    """Translate the attention layers of the oldest checkpoints to their present names."""
-    return _FORMER.sub(lambda found: f"{found[1]}.{_LATTER[found[2]]}.", name)
-
-
-def _check_depth(config: dict[str, Any], path: Path) -> None:
-    """Refuse what would take for ever to plan, even without memory."""
-    blocks, layers = config.get("down_block_types", ()), config.get("layers_per_block", 1)
-    with blame(path, "network"):
-        if len(blocks) > _MOST_LAYERS or layers > _MOST_LAYERS:
-            raise ValueError(f"more than {_MOST_LAYERS} blocks, or layers in a block")
-
-
-def _load_schedule(path: Path) -> DDPMScheduler:
-    """Read the noise schedule, which the other samplers of its family write alike."""
-    config = read_json(path)
-    if "beta_schedule" not in config:
-        raise CheckpointError(
-            f"{path}: a {config.get('_class_name')!r} has another kind of noise schedule than a "
-            "DDPM, which has a `beta_schedule`.",
-            path=path,
-        )
-    return construct(DDPMScheduler, config, path)
 
 
 def license_of(folder: Path) -> str | None:

@@ -12,7 +12,6 @@ References:
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,16 +22,13 @@ import torch
 from diffusers import DPMSolverMultistepScheduler
 from diffusers.configuration_utils import register_to_config
 from diffusers.utils.torch_utils import randn_tensor
-from torch import Tensor, nn
+from torch import Tensor
 
 from causal_diffusers.adapters import GatedLoRA
-from causal_diffusers.backbones import BackboneReference, PixelDiffusion, load_backbone
-from causal_diffusers.backbones.files import blame, check_shapes, construct, read_json, sha256
-from causal_diffusers.backbones.reference import weights_of
-from causal_diffusers.backbones.vision import VisionEncoder, with_encoder
-from causal_diffusers.errors import CheckpointError
-from causal_diffusers.mechanisms.base import Mechanism, SamplingOptions
+from causal_diffusers.backbones import PixelDiffusion, VisionEncoder
+from causal_diffusers.mechanisms.base import SamplingOptions
 from causal_diffusers.mechanisms.encoders import ParentEncoder
+from causal_diffusers.mechanisms.pretrained import PretrainedMechanism
 from causal_diffusers.mechanisms.samplers import denoise, describe_sampler, load_sampler
 from causal_diffusers.variables import Confounder, Variable
 
@@ -43,7 +39,7 @@ CONVOLUTIONS = ("conv1", "conv2")
 _DEFAULT_STEPS = 20
 
 
-class DiffusionMechanism(Mechanism):
+class DiffusionMechanism(PretrainedMechanism[PixelDiffusion]):
     """The mechanism of an image variable, on a frozen pixel-space diffusion model.
 
     Use `from_pretrained` to create one from a pretrained model.
@@ -70,6 +66,8 @@ class DiffusionMechanism(Mechanism):
         >>> DiffusionMechanism(rank=4).is_bound
         False
     """
+
+    kind = PixelDiffusion
 
     @register_to_config
     def __init__(
@@ -151,72 +149,11 @@ class DiffusionMechanism(Mechanism):
             "image_encoder": image_encoder,
         }
         chosen = {key: value for key, value in adapter.items() if value is not None}
-        saved = Path(source) / cls.config_name
-        if saved.is_file() and read_json(saved).get("_class_name") == cls.__name__:
-            _refuse(chosen, source, "a saved mechanism, which keeps its adapter")
-            return super().from_pretrained(source, backbone=backbone, **loading)
-        moved = {} if backbone is None else {"backbone": backbone}
-        _refuse(loading | moved, source, "a pretrained model, which gets a new adapter")
-        network, reference = load_backbone(source, revision=revision)
+        if cls._is_saved(source):
+            return cls._load(source, chosen, backbone, loading)
         chosen.setdefault("alpha", float(chosen.get("rank", 8)))
         chosen["target_modules"] = list(target_modules or (*ATTENTION, *CONVOLUTIONS))
-        mechanism = cls(base=reference.to_dict(), **chosen)
-        mechanism._attach(network)
-        return mechanism
-
-    @property
-    def base_reference(self) -> BackboneReference:
-        """Where the frozen model comes from."""
-        return BackboneReference(**self.config["base"])
-
-    def trainable_state(self) -> dict[str, nn.Parameter]:
-        """Give the tensors of the adapter; see `Component.trainable_state`."""
-        return {
-            name: parameter
-            for name, parameter in super().trainable_state().items()
-            if not name.startswith("backbone.") or ".lora_" in name
-        }
-
-    def refer_to(self, repo: str, revision: str | None) -> None:
-        """Say under which repository and commit the frozen model can be found.
-
-        Arguments:
-            repo: The repository id.
-            revision: The commit, 40 hexadecimal digits.
-
-        Raises:
-            CheckpointError: If the id is malformed or the commit missing.
-        """
-        reference = {**self.config["base"], "repo": repo, "revision": revision}
-        self.register_to_config(base=BackboneReference(**reference).to_dict())
-
-    def save_pretrained(  # type: ignore[override]
-        self,
-        save_directory: str | os.PathLike[str],
-        *,
-        variant: str | None = None,
-        include_backbone: bool = False,
-    ) -> None:
-        """Write the config, sampler included, and the adapter.
-
-        Arguments:
-            save_directory: The folder; it is created.
-            variant: A tag in the name of the weights.
-            include_backbone: Whether to write the frozen model too, in `backbone/`.
-
-        Raises:
-            ValueError: If there is no frozen model, or a sampler that cannot be loaded.
-        """
-        folder, frozen = Path(save_directory), self._frozen()
-        sampler = describe_sampler(self.scheduler)
-        super().save_pretrained(folder, variant=variant, include_backbone=include_backbone)
-        config = {**read_json(folder / self.config_name), "sampler": sampler}
-        if include_backbone:
-            frozen.save_pretrained(folder / "backbone")
-            copied = sha256(weights_of(folder / "backbone"))
-            if copied != config["base"]["sha256"]:  # another precision, or older layer names
-                config["base"] |= {"repo": None, "revision": None, "sha256": copied}
-        (folder / self.config_name).write_text(json.dumps(config, indent=2) + "\n")
+        return cls._adapt(source, chosen, revision, backbone, loading)
 
     def predict(
         self, x_t: Tensor, t: Tensor, parents: Mapping[str, Tensor], hidden: Tensor
@@ -317,14 +254,6 @@ class DiffusionMechanism(Mechanism):
         self.backbone = network
         self.scheduler = DPMSolverMultistepScheduler.from_config(network.scheduler.config)
 
-    def _frozen(self) -> PixelDiffusion:
-        if self.backbone is None:
-            raise ValueError(
-                "This `DiffusionMechanism` has no pretrained model. Create it with "
-                '`DiffusionMechanism.from_pretrained("owner/name")`.'
-            )
-        return self.backbone
-
     def _check_signature(
         self,
         variable: Variable,
@@ -355,46 +284,19 @@ class DiffusionMechanism(Mechanism):
             target_modules=self.config["target_modules"],
         )
 
+    def _describe(self) -> dict[str, Any]:
+        """Give the sampler, in plain JSON."""
+        return {"sampler": describe_sampler(self.scheduler)}
+
     @classmethod
     def _build_from(
-        cls,
-        config: dict[str, Any],
-        folder: Path,
-        shapes: dict[str, tuple[int, ...]],
-        *,
-        backbone: str | os.PathLike[str] | None = None,
-        **ignored: Any,
+        cls, config: dict[str, Any], folder: Path, shapes: dict[str, tuple[int, ...]], **build: Any
     ) -> Self:
-        """Load the frozen model, plan the adapter without memory, then build it."""
-        where, config = folder / cls.config_name, with_encoder(config, folder)
-        mechanism, planned = construct(cls, config, where), construct(cls, config, where)
-        with blame(where, cls.__name__):
-            reference = mechanism.base_reference
-        embedded = folder / "backbone"
-        source = backbone or (embedded if embedded.is_dir() else reference.repo)
-        if source is None:
-            raise CheckpointError(
-                f"{folder}: the frozen model came from a local folder and is not part of the "
-                "checkpoint. Say where it is with `backbones={variable: path}`.",
-                path=folder,
-            )
-        network, _ = load_backbone(source, revision=reference.revision, expected=reference)
-        with torch.device("meta"), blame(where, cls.__name__):
-            planned.backbone = network.planned()  # samplers cannot live on the meta device
-            planned._build_if_bound()
-        check_shapes(planned.trainable_state(), shapes, folder)
-        mechanism._attach(network)
-        mechanism._build_if_bound()
+        """Build the adapter and the sampler; see `PretrainedMechanism`."""
+        mechanism = super()._build_from(config, folder, shapes, **build)
         if mechanism.config["sampler"] is not None:
-            mechanism.scheduler = load_sampler(mechanism.config["sampler"], where)
+            mechanism.scheduler = load_sampler(
+                mechanism.config["sampler"], folder / cls.config_name
+            )
             mechanism.register_to_config(sampler=None)  # from now on it is `scheduler`
         return mechanism
-
-
-def _refuse(arguments: Mapping[str, object], source: object, what: str) -> None:
-    """Refuse arguments that would have no effect."""
-    if arguments:
-        raise ValueError(
-            f"{source} is {what}: got {', '.join(f'`{name}`' for name in arguments)}, which would "
-            "have no effect. Leave it out."
-        )

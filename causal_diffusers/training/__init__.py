@@ -14,6 +14,7 @@ r"""How mechanisms learn: a plan, an objective for each district, one loop.
 | `critics` | the critic, its gradient penalty, its view of images | Gulrajani et al., 2017 |
 | `bank` | samples of frozen images, drawn beforehand | |
 | `player` | who moves weights: the objective, and its opponent | |
+| `posterior` | Bayes on a frozen GAN | Azadi et al., 2019 |
 | `batches` | what a step sees: counts of all rows, or some rows | |
 | `stage` | the loop, on accelerate | |
 | `checkpoint` | what the loop keeps on disk, safe from a kill | |
@@ -28,6 +29,7 @@ from causal_diffusers.training.denoising import DenoisingObjective
 from causal_diffusers.training.likelihood import LikelihoodObjective
 from causal_diffusers.training.modular import ModularTrainer
 from causal_diffusers.training.plan import PlannedStage, TrainingPlan
+from causal_diffusers.training.posterior import PosteriorObjective
 from causal_diffusers.training.stage import train_stage
 
 __all__ = [
@@ -36,6 +38,7 @@ __all__ = [
     "LikelihoodObjective",
     "ModularTrainer",
     "PlannedStage",
+    "PosteriorObjective",
     "Rows",
     "TrainingConfig",
     "TrainingPlan",

@@ -24,7 +24,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from causal_diffusers.backbones.reference import stored_shapes
+from causal_diffusers.backbones.files import stored_shapes
 from causal_diffusers.errors import CheckpointError
 from causal_diffusers.mechanisms.component import check_shapes
 from causal_diffusers.training.log import Log

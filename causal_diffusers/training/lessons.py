@@ -8,6 +8,7 @@ and a new one is a row of `OBJECTIVES`.
 |---|---|---|
 | `likelihood` | all know the probability of a value | $-\log Q[D]$ of the district |
 | `denoising` | one pretrained diffusion model | its denoising loss |
+| `posterior` | one pretrained GAN, told by Bayes | its classifiers, and its proposal |
 | `adversarial` | all have draws with a gradient | a game against a critic |
 """
 
@@ -18,7 +19,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 from causal_diffusers.graphs import Stage
 from causal_diffusers.graphs.notation import write_set
-from causal_diffusers.mechanisms import DiffusionMechanism, LikelihoodMechanism, Mechanism
+from causal_diffusers.mechanisms import (
+    DiffusionMechanism,
+    GANMechanism,
+    LikelihoodMechanism,
+    Mechanism,
+)
 from causal_diffusers.mechanisms.base import RelaxedMechanism
 from causal_diffusers.scm import StructuralCausalModel
 from causal_diffusers.training.adversarial import AdversarialObjective
@@ -26,6 +32,7 @@ from causal_diffusers.training.config import TrainingConfig
 from causal_diffusers.training.denoising import DenoisingObjective
 from causal_diffusers.training.likelihood import LikelihoodObjective
 from causal_diffusers.training.objective import Objective
+from causal_diffusers.training.posterior import PosteriorObjective
 
 __all__ = ["OBJECTIVES", "Curriculum", "check_objective", "lessons_of", "objective_of"]
 
@@ -64,7 +71,8 @@ def objective_of(*mechanisms: Mechanism) -> str:
         mechanisms: The mechanisms of one district.
 
     Returns:
-        `"denoising"` for one diffusion model, else `"likelihood"`; `"adversarial"` where
+        `"denoising"` for one diffusion model, `"posterior"` for one GAN that is told by
+        Bayes, else `"likelihood"`; `"adversarial"` where
         a mechanism has no likelihood and all have draws with a gradient.
 
     Example:
@@ -73,6 +81,8 @@ def objective_of(*mechanisms: Mechanism) -> str:
     """
     if len(mechanisms) == 1 and isinstance(mechanisms[0], DiffusionMechanism):
         return "denoising"
+    if len(mechanisms) == 1 and _is_told_by_bayes(mechanisms[0]):
+        return "posterior"
     if all(isinstance(m, LikelihoodMechanism) for m in mechanisms):
         return "likelihood"
     is_relaxed = all(isinstance(m, RelaxedMechanism) for m in mechanisms)
@@ -167,6 +177,21 @@ def _denoising(
     return [DenoisingObjective(name, mechanism)]
 
 
+def _posterior(
+    variables: Sequence[str], _: Stage, scm: StructuralCausalModel, __: TrainingConfig
+) -> list[Objective]:
+    (name,) = variables
+    mechanism = scm.mechanisms[name]
+    if not isinstance(mechanism, GANMechanism):
+        raise TypeError(f'"{name}" is no `GANMechanism`.')
+    return [PosteriorObjective(name, mechanism)]
+
+
+def _is_told_by_bayes(mechanism: Mechanism) -> bool:
+    is_gan = isinstance(mechanism, GANMechanism) and mechanism.is_bound
+    return is_gan and mechanism.conditioning == "posterior"
+
+
 def _adversarial(
     variables: Sequence[str], stage: Stage, scm: StructuralCausalModel, config: TrainingConfig
 ) -> list[Objective]:
@@ -178,6 +203,7 @@ def _adversarial(
 OBJECTIVES: dict[str, Curriculum] = {
     "likelihood": Curriculum(LikelihoodMechanism, "no likelihood", _likelihood),
     "denoising": Curriculum(DiffusionMechanism, "nothing to denoise", _denoising),
+    "posterior": Curriculum(GANMechanism, "no generator", _posterior),
     "adversarial": Curriculum(
         RelaxedMechanism, "no draws with a gradient", _adversarial, is_joint=True
     ),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from causal_diffusers.mechanisms import Component, DiffusionMechanism
+from causal_diffusers.mechanisms import Component, PretrainedMechanism
 from causal_diffusers.training.config import TrainingConfig
 from causal_diffusers.training.data import Rows
 from causal_diffusers.training.objective import Objective
@@ -66,6 +66,6 @@ def describe(component: Component) -> dict[str, Any]:
     config = {key: value for key, value in component.config.items() if not key.startswith("_")}
     if (encoder := config.pop("image_encoder", None)) is not None:
         config["image_encoder"] = encoder["sha256"]
-    if isinstance(component, DiffusionMechanism):
+    if isinstance(component, PretrainedMechanism):
         config["base"] = component.base_reference.sha256
     return {"class": type(component).__name__, **config}

@@ -9,11 +9,13 @@ from causal_diffusers import (
     Categorical,
     CausalPipeline,
     Confounder,
+    GANMechanism,
+    Image,
     ModularTrainer,
     TrainingConfig,
 )
 from causal_diffusers.training import stage as stage_module
-from tiny import make_tiny_base, make_tiny_pipeline, shake
+from tiny import make_tiny_base, make_tiny_gan, make_tiny_pipeline, shake
 
 FEW = TrainingConfig(steps=3, batch_size=16)
 
@@ -48,7 +50,20 @@ def game(base):
 GAME = dataclasses.replace(FEW, objective="adversarial", critic_steps=2, bank_size=4)
 
 
-@pytest.fixture(params=[front_door, frontier, game])
+def by_bayes(base):
+    """An image of a frozen GAN, and what hangs on it."""
+    gan = make_tiny_gan(base.with_name(base.name + "-gan"))
+    letters = Categorical("abc")
+    pipe = CausalPipeline.from_graph(
+        "X -> I -> Y; W -> I",
+        {"X": letters, "W": letters, "I": Image(1, 8, 8), "Y": letters},
+        {"I": GANMechanism.from_pretrained(gan, candidates=4)},
+    )
+    shake(pipe.components.values())
+    return pipe
+
+
+@pytest.fixture(params=[front_door, frontier, game, by_bayes])
 def pipe(request, base):
     return request.param(base)
 

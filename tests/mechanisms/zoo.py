@@ -6,6 +6,7 @@ start, so that a law which holds only for an adapter that does nothing is seen t
 
 import copy
 import functools
+from pathlib import Path
 
 import torch
 
@@ -14,10 +15,12 @@ from causal_diffusers.mechanisms import (
     ConfounderPrior,
     DiffusionMechanism,
     FlowMechanism,
+    GANMechanism,
+    LikelihoodMechanism,
     SamplingOptions,
 )
 from causal_diffusers.variables import Categorical, Confounder, Continuous, Image
-from tiny import shake
+from tiny import make_tiny_gan, shake
 
 LETTERS, YES, PICTURE = Categorical("abc"), Categorical(["no", "yes"]), Image(1, 8, 8)
 PHOTO = Image(3, 5, 12)
@@ -47,7 +50,13 @@ SIGNATURES = {
     "diffusion, of labels": ("diffusion", {"X": LETTERS, "W": YES}, {}),
     "diffusion, of images": ("diffusion", {"J": PHOTO, "X": YES}, {}),
     "diffusion, of numbers": ("diffusion", {"X": NUMBER, "Z": VECTOR}, {}),
+    "gan, alone": ("gan", {}, {}),
+    "gan, of labels": ("gan", {"X": LETTERS, "W": YES}, {}),
+    "gan, of images": ("gan", {"J": PHOTO, "X": YES}, {}),
+    "gan, confounded": ("gan", {"X": YES}, {"U": Confounder(dim=3), "K": Confounder(states=4)}),
 }
+
+KINDS = ["categorical, confounded", "flow, alone", "diffusion, of labels", "gan, of labels"]
 
 
 def make(name, base, *, shaken=True):
@@ -65,6 +74,10 @@ def _make(name, base, shaken):
         elif kind == "flow":
             made = NUMBER if confounders else Continuous(dim=2)
             mechanism = FlowMechanism(width=8).bind(made, parents, confounders)
+        elif kind == "gan":
+            generator = make_tiny_gan(Path(base).with_name(Path(base).name + "-gan"))
+            mechanism = GANMechanism.from_pretrained(generator, candidates=8)
+            mechanism.bind(PICTURE, parents, confounders)
         else:
             mechanism = DiffusionMechanism.from_pretrained(base, rank=2)
             mechanism.bind(PICTURE, parents, confounders)
@@ -110,3 +123,21 @@ def sample(mechanism, number=6, seed=0, inputs=None, **options):
         generator=torch.Generator().manual_seed(seed),
         options=SamplingOptions(**{"num_inference_steps": 2, **options}),
     )
+
+
+def weigh(gan, inputs=None):
+    """What a GAN makes of its parents, with a gradient: images, or weights of candidates."""
+    parents, confounders = inputs or draw_inputs(gan, 6)
+    stream = torch.Generator().manual_seed(0)
+    if gan.conditioning == "latent":
+        return gan.relaxed_sample(parents, confounders, num_samples=6, generator=stream)
+    return gan._weigh(parents, 0, 6, stream)[1]
+
+
+def respond(mechanism, inputs):
+    """What the parents and the confounders bring about, to the last bit."""
+    if isinstance(mechanism, LikelihoodMechanism):
+        value = draw_values(mechanism.variable, 1, torch.Generator().manual_seed(1))
+        return mechanism.log_prob(value.expand(6, *value.shape[1:]), *inputs)
+    is_gan = isinstance(mechanism, GANMechanism)
+    return weigh(mechanism, inputs) if is_gan else sample(mechanism, inputs=inputs)
