@@ -20,7 +20,7 @@ from queries import (
     random_regimes,
 )
 
-few_and_many = pytest.mark.parametrize("count", [30, pytest.param(2000, marks=pytest.mark.slow)])
+few_and_many = pytest.mark.parametrize("count", [30, pytest.param(1000, marks=pytest.mark.slow)])
 
 
 def drawn(seed, conditional):
@@ -56,7 +56,7 @@ def test_an_estimand_equals_the_truncated_factorisation(count, conditional):
     assert np.max(errors) < 1e-9
 
 
-@pytest.mark.parametrize("count", [20, pytest.param(400, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [20, pytest.param(200, marks=pytest.mark.slow)])
 def test_estimands_of_several_regimes_tell_the_truth(count):
     """Only those that combine regimes, which are rare among random ones."""
     mixed = (
@@ -107,7 +107,7 @@ def test_the_thicket_is_made_of_hedges(count):
             return
 
 
-@pytest.mark.parametrize("count", [2, pytest.param(60, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [2, pytest.param(20, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("conditional", [False, True], ids=["joint", "conditional"])
 def test_two_models_witness_a_refusal(count, conditional):
     """Two models agree in every regime, and not on the query."""

@@ -18,7 +18,7 @@ from causal_diffusers import (
     TrainingConfig,
 )
 from causal_diffusers.systems import DiscreteSCM
-from causal_diffusers.training import LikelihoodObjective, Rows
+from causal_diffusers.training import Rows
 from causal_diffusers.training.intervened import read_masks
 from causal_diffusers.variables import Experiment
 from training.test_likelihood import District
@@ -256,14 +256,12 @@ def test_the_plan_says_which_regime_teaches_what():
     assert str(pipe.plan()) == str(trainer.plan)
 
 
-def test_an_objective_that_does_not_know_experiments_refuses_them(monkeypatch):
+def test_an_objective_that_does_not_know_experiments_refuses_them():
     columns = {"X": [0, 1], "Y": [0, 1], "intervened": ["", "X"]}
     pipe = CausalPipeline.from_graph(BOW, dict.fromkeys("XY", TWO))
-    monkeypatch.setattr(LikelihoodObjective, "reads_experiments", False)
-    with pytest.raises(
-        ValueError, match=r"`intervened` is understood by .* trained by likelihood"
-    ):
-        ModularTrainer(pipe, columns).train()
+    trainer = ModularTrainer(pipe, columns, config=TrainingConfig(objective="adversarial"))
+    with pytest.raises(ValueError, match=r"`intervened` is understood by .* by adversarial"):
+        trainer.train()
 
 
 def test_the_experiments_travel_with_the_pipeline(tmp_path):
