@@ -20,7 +20,7 @@ sample drawn anew is further from everything). Rows:
 
     python benchmarks/sachs.py [sachs_full.csv] [--output benchmarks/results/sachs.json]
 
-A minute on one core. It says how far the method and three levels carry, and nothing about cells
+Two minutes on one core. It says how far the method and three levels carry, and nothing about cells
 in general: one laboratory, one day for each condition.
 """
 
