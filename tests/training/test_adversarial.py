@@ -242,26 +242,28 @@ def worst_error(pipe, scm, x, y, draws=20_000):
     return max(errors)
 
 
+def confounded(graph, x, y):
+    """Draw systems until P(y | x) is not P(y | do(x)), by far more than what is asked."""
+    for seed in range(70, 90):
+        scm = DiscreteSCM.random(graph, generator=torch.Generator().manual_seed(seed))
+        pair = torch.from_numpy(scm.interventional([y, x]).values)
+        truth = torch.from_numpy(scm.interventional([y], do=[x]).values)
+        if (pair / pair.sum(0) - truth).abs().max() > 0.1:
+            return scm
+    raise AssertionError("no system in which the confounder matters")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("graph", "system", "x", "y"),
-    [(FRONT_DOOR, 70, "D", "A"), ("W -> Z -> X -> Y; W <-> X; W <-> Y", 8, "X", "Y")],
+    ("graph", "x", "y"),
+    [(FRONT_DOOR, "D", "A"), ("W -> Z -> X -> Y; W <-> X; W <-> Y", "X", "Y")],
     ids=["front door", "napkin"],
 )
-def test_the_game_reaches_the_truth(graph, system, x, y):
+def test_the_game_reaches_the_truth(graph, x, y):
     graph = ADMG.parse(graph)
-    scm = DiscreteSCM.random(graph, generator=torch.Generator().manual_seed(system))
+    scm = confounded(graph, x, y)
     data = scm.sample(20_000, generator=torch.Generator().manual_seed(5))
     pipe = CausalPipeline.from_graph(graph, dict.fromkeys(graph.variables, Categorical([0, 1])))
     config = TrainingConfig(objective="adversarial", steps=600)
     ModularTrainer(pipe, data, config=config).train()
-    joint = enumerated(scm, x, y)
-    truth = torch.from_numpy(scm.interventional([y], do=[x]).values)
-    assert (joint - truth).abs().max() > 0.08  # conditioning is wrong here
     assert worst_error(pipe, scm, x, y) < 0.04
-
-
-def enumerated(scm, x, y):
-    """P(y | x), what a model without the confounder would say."""
-    pair = torch.from_numpy(scm.interventional([y, x]).values)
-    return pair / pair.sum(0)
