@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         ShapeError,
     )
     from causal_diffusers.graphs import ADMG, HGraph, identify
-    from causal_diffusers.inference import OverlapReport, diagnose
+    from causal_diffusers.inference import OverlapReport, SensitivityTable, diagnose, sensitivity
     from causal_diffusers.mechanisms import (
         CategoricalMechanism,
         ConfounderPrior,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from causal_diffusers.pipeline import CausalPipeline, CausalPipelineOutput
     from causal_diffusers.query import Query
     from causal_diffusers.scm import StructuralCausalModel
-    from causal_diffusers.training import ModularTrainer, TrainingConfig
+    from causal_diffusers.training import FitReport, ModularTrainer, TrainingConfig, report_fit
     from causal_diffusers.variables import Categorical, Confounder, Continuous, Image
 
 __version__ = "0.1.0"
@@ -49,6 +49,7 @@ __all__ = [
     "ConfounderPrior",
     "Continuous",
     "DiffusionMechanism",
+    "FitReport",
     "FlowMechanism",
     "GANMechanism",
     "GraphError",
@@ -60,12 +61,15 @@ __all__ = [
     "NotInvertibleError",
     "OverlapReport",
     "Query",
+    "SensitivityTable",
     "ShapeError",
     "StructuralCausalModel",
     "TrainingConfig",
     "VisionEncoder",
     "diagnose",
     "identify",
+    "report_fit",
+    "sensitivity",
 ]
 
 _HOMES = {
@@ -92,7 +96,11 @@ _HOMES = {
     "ModularTrainer": "causal_diffusers.training",
     "TrainingConfig": "causal_diffusers.training",
     "OverlapReport": "causal_diffusers.inference",
+    "SensitivityTable": "causal_diffusers.inference",
     "diagnose": "causal_diffusers.inference",
+    "sensitivity": "causal_diffusers.inference",
+    "FitReport": "causal_diffusers.training",
+    "report_fit": "causal_diffusers.training",
     "Query": "causal_diffusers.query",
     "CausalPipeline": "causal_diffusers.pipeline",
     "CausalPipelineOutput": "causal_diffusers.pipeline",

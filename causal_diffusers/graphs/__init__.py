@@ -9,6 +9,7 @@ r"""Who listens to whom, and what follows from it. This folder never imports tor
 | Is it with experiments? | `identify`, `regimes` | Lee, Correa & Bareinboim (2019), Alg. 1 |
 | Why is it not? | `hedge`, `refusal` | Shpitser & Pearl (2006), Thm. 4 |
 | On which conditions does the answer rest? | `demand` | D'Amour et al. (2021) |
+| Which graphs differ by one edge? | `changes` | |
 | What trains together, and when? | `hgraph` | Rahman & Kocaoglu (2024), Sec. 4 |
 | What is known of textbook graphs? | `named` | see each |
 | How is a graph written, read and drawn? | `convert`, `dot`, `draw` | |

@@ -52,7 +52,7 @@ from causal_diffusers.inference.overlap import (
     FactorOverlap,
     OverlapReport,
 )
-from causal_diffusers.inference.propensity import coarse_features, propensities
+from causal_diffusers.metrics.propensity import coarse_features, propensities
 from causal_diffusers.query import Query
 from causal_diffusers.seeding import spawn
 from causal_diffusers.training.data import Columns, Rows
@@ -83,14 +83,15 @@ def diagnose(pipe: CausalPipeline, query: Query | Estimand, data: Columns) -> Ov
         pipe: The pipeline; its graph and variables are used.
         query: What is asked: `pipe.identify(...)`, or a `Query` with values, of which only
             these are looked at.
-        data: The rows that it was, or will be, trained on.
+        data: The rows that it was, or will be, trained on. Of several regimes, only those
+            in which nothing was set are looked at.
 
     Returns:
         A report with an entry for each conditional that the estimand rests on; print it.
 
     Raises:
         NotIdentifiableError: If the graph does not determine the answer.
-        KeyError: If a variable of the estimand has no column.
+        KeyError: If a variable of the graph has no column.
         ValueError: If a value is none of its variable, or the estimand has too many
             values to be enumerated.
 
@@ -108,8 +109,8 @@ def diagnose(pipe: CausalPipeline, query: Query | Estimand, data: Columns) -> Ov
     values = {**query.do, **query.given} if isinstance(query, Query) else {}
     needed = estimand.expression.mentioned.union(estimand.variables)
     names = tuple(name for name in pipe.graph.variables if name in needed)
-    rows = Rows(data, {name: pipe.variables[name] for name in names})
-    evidence = _Evidence(estimand, rows)
+    rows = Rows(data, pipe.variables).observational()
+    evidence = _Evidence(estimand, rows, names)
     fixed = {name: value for name, value in values.items() if value is not None}
     entries: dict[str, FactorOverlap] = {}
     for at in _points(estimand, rows, evidence.sizes, fixed):
@@ -124,9 +125,10 @@ def diagnose(pipe: CausalPipeline, query: Query | Estimand, data: Columns) -> Ov
 class _Evidence:
     """What the rows say of the conditions of an estimand."""
 
-    def __init__(self, estimand: Estimand, rows: Rows) -> None:
-        self.rows, self.names = rows, tuple(rows.variables)
-        self.categorical = {n: v for n, v in rows.variables.items() if isinstance(v, Categorical)}
+    def __init__(self, estimand: Estimand, rows: Rows, names: tuple[str, ...]) -> None:
+        self.rows, self.names = rows, names
+        variables = {name: rows.variables[name] for name in names}
+        self.categorical = {n: v for n, v in variables.items() if isinstance(v, Categorical)}
         self.factors = sorted(_conditionals(estimand.expression), key=str)
         judged = [f for f in self.factors if f.given - self.categorical.keys()]
         size = min(len(rows), _MOST_ROWS) if judged else len(rows)

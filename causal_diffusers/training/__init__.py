@@ -20,6 +20,7 @@ r"""How mechanisms learn: a plan, an objective for each district, one loop.
 | `checkpoint` | what the loop keeps on disk, safe from a kill | |
 | `log` | the JSON lines that it writes | |
 | `modular` | `ModularTrainer`: the whole plan | Rahman & Kocaoglu, 2024 |
+| `report` | does the model fit rows that it has not seen? | Lopez-Paz & Oquab, 2017 |
 """
 
 from causal_diffusers.training.adversarial import AdversarialObjective
@@ -30,11 +31,13 @@ from causal_diffusers.training.likelihood import LikelihoodObjective
 from causal_diffusers.training.modular import ModularTrainer
 from causal_diffusers.training.plan import PlannedStage, TrainingPlan
 from causal_diffusers.training.posterior import PosteriorObjective
+from causal_diffusers.training.report import FitReport, report_fit
 from causal_diffusers.training.stage import train_stage
 
 __all__ = [
     "AdversarialObjective",
     "DenoisingObjective",
+    "FitReport",
     "LikelihoodObjective",
     "ModularTrainer",
     "PlannedStage",
@@ -42,5 +45,6 @@ __all__ = [
     "Rows",
     "TrainingConfig",
     "TrainingPlan",
+    "report_fit",
     "train_stage",
 ]

@@ -182,6 +182,27 @@ class Rows:
         wanted = self.variables if names is None else names
         return {name: self._values(name, index) for name in self._with_masks(wanted)}
 
+    def take(self, index: Tensor) -> Rows:
+        """Select rows by number, integers with shape (M,), as a data set of their own."""
+        taken = copy.copy(self)
+        taken._size, taken._numbers, taken._digests = len(index), self._numbers[index], {}
+        taken._columns = {
+            n: c[index] if isinstance(c, Tensor) else c  # the others are read by number
+            for n, c in self._columns.items()
+        }
+        return taken
+
+    def observational(self) -> Rows:
+        """Keep the rows in which nothing was set; refuse a data set without any."""
+        masks = [self._columns[n] for n in self._with_masks(self.variables) if n.startswith("do(")]
+        every = [mask for mask in masks if isinstance(mask, Tensor)]
+        is_set = torch.stack(every).amax(dim=0) if every else torch.zeros(self._size)
+        if bool((is_set > 0).all()):
+            raise ValueError("Rows in which nothing was set by hand are needed: got none.")
+        taken = self.take((is_set == 0).nonzero().squeeze(1))
+        taken.variables = {n: v for n, v in self.variables.items() if not n.startswith("do(")}
+        return taken
+
     def counts(self, names: Sequence[str]) -> tuple[dict[str, Tensor], Tensor]:
         """Collapse categorical columns to their distinct rows.
 

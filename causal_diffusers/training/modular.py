@@ -24,6 +24,7 @@ import torch
 
 from causal_diffusers.graphs.notation import write_set
 from causal_diffusers.mechanisms import Component
+from causal_diffusers.seeding import spawn
 from causal_diffusers.training.checkpoint import Checkpoint, StageFiles
 from causal_diffusers.training.config import TrainingConfig
 from causal_diffusers.training.data import Columns, Rows
@@ -32,6 +33,7 @@ from causal_diffusers.training.lessons import lessons_of
 from causal_diffusers.training.objective import Objective
 from causal_diffusers.training.origin import describe, made_from
 from causal_diffusers.training.plan import TrainingPlan
+from causal_diffusers.training.report import FitReport, report_fit
 from causal_diffusers.variables import Experiment
 
 if TYPE_CHECKING:
@@ -54,6 +56,8 @@ class ModularTrainer:
             processes see. Training continues from what it finds there. None keeps nothing.
         config: How to train every district.
         overrides: How to train the district of a variable instead, by variable.
+        held_out: The share of the rows that training does not see, in [0, 1), drawn at
+            random; `report` judges the model by them.
 
     Raises:
         KeyError: If a variable has no column, or an override names no variable.
@@ -80,13 +84,14 @@ class ModularTrainer:
         output_dir: str | os.PathLike[str] | None = None,
         config: TrainingConfig = TrainingConfig(),  # noqa: B008 (frozen)
         overrides: Mapping[str, TrainingConfig] | None = None,
+        held_out: float = 0.0,
     ) -> None:
         self.pipe, self.config = pipe, _checked("config", config)
         self.overrides = _checked_overrides(overrides)
         self.components = {name: _trainable(name, c) for name, c in pipe.components.items()}
         self._check_overrides()
         plan = self._planned()
-        self.rows = Rows(dataset, pipe.variables)
+        self.rows, self.aside = _split(Rows(dataset, pipe.variables), held_out)
         self.plan = plan.with_experiments(self.rows.experiments)
         self.folder = None if output_dir is None else Path(output_dir)
 
@@ -115,6 +120,28 @@ class ModularTrainer:
                     folder=lesson.folder,
                 )
         self.pipe.experiments = self.rows.experiments
+
+    def report(self, data: Columns | None = None) -> FitReport:
+        """Compare the trained pipeline with rows that it was not trained on.
+
+        Arguments:
+            data: Such rows; if None those that were held out, and if none were the rows
+                of the training, which the report says.
+
+        Returns:
+            The report; print it.
+
+        Example:
+            >>> from causal_diffusers import Categorical, CausalPipeline
+            >>> pipe = CausalPipeline.from_graph("X", {"X": Categorical([0, 1])})
+            >>> trainer = ModularTrainer(pipe, {"X": [0, 1] * 200}, held_out=0.5)
+            >>> trainer.report().num_rows
+            200
+        """
+        rows = (self.aside or self.rows) if data is None else data
+        return report_fit(
+            self.pipe, rows, num_trained=len(self.rows), are_held_out=rows is not self.rows
+        )
 
     def objectives(self, variables: Collection[str]) -> tuple[Objective, ...]:
         """Build the objectives that train a district, or districts of an h-node together.
@@ -235,6 +262,20 @@ class _Lesson:
     rows: Rows
     config: TrainingConfig
     folder: Path | None
+
+
+def _split(rows: Rows, share: float) -> tuple[Rows, Rows | None]:
+    """Put a share of the rows aside."""
+    aside = round(share * len(rows))
+    if not 0 <= share < 1 or aside == len(rows) or (share and not aside):
+        raise ValueError(
+            f"`held_out` is the share of the {len(rows)} rows that training does not see, in "
+            f"[0, 1): got {share!r}. 0.05 is usual with a few thousand rows."
+        )
+    if not aside:
+        return rows, None
+    order = torch.randperm(len(rows), generator=spawn(0, "held out"))
+    return rows.take(order[aside:].sort().values), rows.take(order[:aside])
 
 
 def _checked(argument: str, config: object) -> TrainingConfig:

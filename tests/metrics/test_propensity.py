@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from causal_diffusers.inference.propensity import coarse_features, propensities
+from causal_diffusers.metrics.propensity import coarse_features, propensities
 
 
 def test_they_are_those_of_bayes(generator):

@@ -18,6 +18,7 @@ References:
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +26,9 @@ from torch.nn.functional import adaptive_avg_pool2d, nll_loss
 
 from causal_diffusers.seeding import spawn
 
-__all__ = ["coarse_features", "propensities"]
+__all__ = ["Reader", "coarse_features", "propensities", "train_reader"]
+
+Reader = Callable[[Tensor], Tensor]  # features (N, d) to probabilities (N, K)
 
 _SIDE, _WIDTH = 16, 128
 _EPOCHS, _BATCH, _RATE = 30, 128, 2e-3
@@ -76,15 +79,41 @@ def propensities(features: Tensor, classes: Tensor, num_classes: int, *, seed: i
     result = torch.empty(len(features), num_classes)
     for held in range(2):
         own = fold == held
-        rows = (~own).nonzero().squeeze(1)
-        fit, check = _split(rows, features, seed)
-        counts = torch.bincount(classes[rows], minlength=num_classes).float()
-        prior = (counts + 0.5) / (counts + 0.5).sum()
-        network = _fit(features, classes, fit, check, num_classes, seed)
-        with torch.no_grad():
-            temper = _calibrated(network(features[check]), classes[check], prior)
-            result[own] = _mixed(network(features[own]), prior, *temper)
+        reader = train_reader(features[~own], classes[~own], num_classes, seed=seed)
+        result[own] = reader(features[own])
     return result
+
+
+def train_reader(features: Tensor, classes: Tensor, num_classes: int, *, seed: int = 0) -> Reader:
+    """Train a calibrated network that reads classes from features.
+
+    Arguments:
+        features: What is seen of each row, with shape (N, d).
+        classes: The class of each row, integers in 0..K-1 with shape (N,).
+        num_classes: K.
+        seed: Where its initial weights come from, and which rows it is calibrated on.
+
+    Returns:
+        A function of features (M, d) that gives probabilities (M, K).
+
+    Example:
+        >>> x = torch.randn(400, 1, generator=torch.Generator().manual_seed(0))
+        >>> reader = train_reader(x, (x[:, 0] > 0).long(), 2)
+        >>> reader(torch.tensor([[-2.0], [2.0]])).argmax(dim=1).tolist()
+        [0, 1]
+    """
+    fit, check = _split(features, seed)
+    counts = torch.bincount(classes, minlength=num_classes).float() + 0.5
+    prior = counts / counts.sum()
+    network = _fit(features, classes, fit, check, num_classes, seed)
+    with torch.no_grad():
+        temper = _calibrated(network(features[check]), classes[check], prior)
+
+    @torch.no_grad()
+    def read(seen: Tensor) -> Tensor:
+        return _mixed(network(seen), prior, *temper)
+
+    return read
 
 
 def _folds(features: Tensor, seed: int) -> Tensor:
@@ -94,14 +123,15 @@ def _folds(features: Tensor, seed: int) -> Tensor:
     return dealt[same] % 2
 
 
-def _split(rows: Tensor, features: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+def _split(features: Tensor, seed: int) -> tuple[Tensor, Tensor]:
     """Put a fifth of the distinct rows aside."""
-    same = features[rows].unique(dim=0, return_inverse=True)[1]
+    same = features.unique(dim=0, return_inverse=True)[1]
     dealt = torch.randperm(int(same.max()) + 1, generator=spawn(seed, "aside"))[same]
-    aside = dealt % 5 == 0 if int(same.max()) >= 5 else torch.zeros_like(dealt, dtype=torch.bool)
-    return rows[~aside], rows[aside] if aside.any() else rows
+    rows, aside = torch.arange(len(features)), dealt % 5 == 0
+    return (rows[~aside], rows[aside]) if int(same.max()) >= 5 else (rows, rows)
 
 
+@torch.enable_grad()
 def _fit(
     features: Tensor, classes: Tensor, fit: Tensor, check: Tensor, num_classes: int, seed: int
 ) -> nn.Module:

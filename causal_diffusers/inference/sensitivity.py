@@ -1,0 +1,374 @@
+r"""How much does an answer depend on each edge of the graph?
+
+A graph is an assumption. For every graph that differs from it by one edge (a directed one
+removed, added or reversed; a bidirected one removed or added) this asks the same query
+again: is it still identifiable, and if so, how far does the answer move,
+
+$$ \max_x \mathrm{TV}\big(P_{G'}(y \mid do(x)), P_G(y \mid do(x))\big) ? $$
+
+Where the estimand stays the same functional of the data, the answer cannot move and
+nothing is trained. Else only the districts that the change touches are trained anew: those
+with a member whose parents, confounders or district changed, as far as the query needs
+them. All other components are those of the pipeline itself.
+
+References:
+    Making sense of sensitivity: extending omitted variable bias (Cinelli & Hazlett, 2020).
+    A general identification condition for causal effects (Tian & Pearl, 2002), Sec. 3.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import os
+import time
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from causal_diffusers.errors import NotIdentifiableError
+from causal_diffusers.graphs import ADMG
+from causal_diffusers.graphs.changes import changed_graphs
+from causal_diffusers.graphs.estimand import Estimand
+from causal_diffusers.inference.interventional import sample
+from causal_diffusers.mechanisms import CategoricalMechanism, Mechanism
+from causal_diffusers.metrics import total_variation
+from causal_diffusers.query import Query
+from causal_diffusers.seeding import draw_seed, spawn
+from causal_diffusers.training.config import TrainingConfig
+from causal_diffusers.training.data import Columns, Rows
+from causal_diffusers.training.lessons import lessons_of
+from causal_diffusers.variables import Categorical
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from causal_diffusers.pipeline import CausalPipeline
+
+__all__ = ["ChangedGraph", "SensitivityTable", "sensitivity"]
+
+
+@dataclasses.dataclass(frozen=True)
+class ChangedGraph:
+    """What becomes of a query in a graph that differs by one edge.
+
+    Arguments:
+        change: What was changed, such as `"remove X -> Y"`.
+        estimand: What the query equals there, as text; None if it is not identifiable.
+        moved: The largest total variation between the new answer and that of the
+            pipeline; None where there is no new answer.
+        answer: The new answer, probabilities with an axis for each value of the query,
+            then one for the values of the outcomes.
+        retrained: The districts that were trained for it.
+        note: Why there is no new answer, or why it cannot differ.
+        seconds: How long it took.
+
+    Example:
+        >>> ChangedGraph("add X <-> Y", None, None, None).is_identifiable
+        False
+    """
+
+    change: str
+    estimand: str | None
+    moved: float | None
+    answer: Tensor | None
+    retrained: tuple[tuple[str, ...], ...] = ()
+    note: str = ""
+    seconds: float = 0.0
+
+    @property
+    def is_identifiable(self) -> bool:
+        """Whether the query is identifiable in the changed graph."""
+        return self.estimand is not None
+
+
+@dataclasses.dataclass(frozen=True)
+class SensitivityTable:
+    """How a query fares in every graph that differs by one edge.
+
+    Arguments:
+        query: The query, as text.
+        answer: The answer of the pipeline itself; None if it is not identifiable.
+        rows: The changed graphs.
+
+    Example:
+        >>> table = SensitivityTable("P(Y | do(X))", None, (ChangedGraph("x", None, None, None),))
+        >>> len(table.rows), table["x"].is_identifiable
+        (1, False)
+    """
+
+    query: str
+    answer: Tensor | None
+    rows: tuple[ChangedGraph, ...]
+
+    def __getitem__(self, change: str) -> ChangedGraph:
+        """Look up a change by its text."""
+        return {row.change: row for row in self.rows}[change]
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Put it in a table, a row for each change.
+
+        Example:
+            >>> SensitivityTable("P(Y)", None, ()).to_pandas().shape
+            (0, 7)
+        """
+        import pandas as pd
+
+        kept = [f.name for f in dataclasses.fields(ChangedGraph) if f.name != "answer"]
+        records = [
+            {**{name: getattr(row, name) for name in kept}, "identifiable": row.is_identifiable}
+            for row in self.rows
+        ]
+        return pd.DataFrame(records, columns=[*kept, "identifiable"])
+
+    def __str__(self) -> str:
+        """Write a line for each change, those that matter most first."""
+
+        def place(row: ChangedGraph) -> tuple[bool, float]:
+            return row.is_identifiable, -(row.moved or 0.0)
+
+        status = "" if self.answer is not None else " (not identifiable from the graph itself)"
+        lines = [f"{self.query}{status}, one edge changed:"]
+        for row in sorted(self.rows, key=place):
+            moved = "no answer" if row.moved is None else f"moves by {row.moved:.3f}"
+            what = moved if row.is_identifiable else "NOT IDENTIFIABLE"
+            lines.append(f"  {row.change:28} {what}{f' ({row.note})' if row.note else ''}")
+        return "\n".join(lines)
+
+
+def sensitivity(
+    pipe: CausalPipeline,
+    query: Query | Estimand,
+    data: Columns,
+    *,
+    config: TrainingConfig = TrainingConfig(),  # noqa: B008 (frozen)
+    edges: Collection[tuple[str, str]] | None = None,
+    num_samples: int = 20_000,
+    output_dir: str | os.PathLike[str] | None = None,
+) -> SensitivityTable:
+    r"""Ask a query again in every graph that differs by one edge.
+
+    Mechanisms other than `CategoricalMechanism` are reused where the change does not touch
+    them; where it does the row has no answer and says so, for to train an image anew takes
+    hours and choices that are the user's.
+
+    References:
+        Cinelli & Hazlett (2020).
+
+    Arguments:
+        pipe: The trained pipeline; it is not changed.
+        query: What is asked of categorical variables: `pipe.identify(...)`, or a `Query`,
+            with values or without.
+        data: The rows that it was trained on.
+        config: How to train what has to be trained anew.
+        edges: Pairs of variables; only changes between such two are looked at. None looks
+            at all.
+        num_samples: How many draws each answer rests on.
+        output_dir: Where finished districts are kept, so that a run that was stopped can
+            go on. None keeps nothing.
+
+    Returns:
+        The table; print it.
+
+    Raises:
+        GraphError: If a name is unknown.
+        ValueError: If the query is not about categorical variables.
+
+    Example:
+        >>> from causal_diffusers import CausalPipeline
+        >>> pipe = CausalPipeline.from_graph("X -> Y", dict.fromkeys("XY", Categorical([0, 1])))
+        >>> rows = {"X": [0, 1, 0, 1], "Y": [0, 1, 1, 1]}
+        >>> table = sensitivity(
+        ...     pipe, pipe.identify("Y", do="X"), rows,
+        ...     config=TrainingConfig(steps=1), num_samples=10,
+        ... )
+        >>> sorted(row.change for row in table.rows)
+        ['add X <-> Y', 'remove X -> Y', 'reverse X -> Y']
+        >>> table["add X <-> Y"].is_identifiable
+        False
+    """
+    names = query.outcomes, dict(_values(query, "do")), dict(_values(query, "given"))
+    asked = Query.ask(pipe.graph, *names)
+    _check_categorical(asked, pipe)
+    for pair in edges or ():
+        pipe.graph.select(pair, "edges")
+    study = _Study(
+        pipe, asked, Rows(data, pipe.variables).observational(), config, num_samples, output_dir
+    )
+    chosen = None if edges is None else {frozenset(pair) for pair in edges}
+    changes = [c for c in changed_graphs(pipe.graph) if chosen is None or c[1] in chosen]
+    rows = [study.row(name, G) for name, _, G in tqdm(changes, desc=str(asked))]
+    return SensitivityTable(str(asked), study.answer, tuple(rows))
+
+
+class _Study:
+    """What all changes of one graph share."""
+
+    def __init__(
+        self,
+        pipe: CausalPipeline,
+        query: Query,
+        rows: Rows,
+        config: TrainingConfig,
+        num_samples: int,
+        output_dir: str | os.PathLike[str] | None,
+    ) -> None:
+        self.pipe, self.query, self.rows, self.config = pipe, query, rows, config
+        self.num_samples = num_samples
+        self.folder = None if output_dir is None else Path(output_dir)
+        self.estimand = _estimand(query, pipe.graph)
+        self.answer = None if self.estimand is None else self.ask(pipe)
+
+    def row(self, change: str, graph: ADMG) -> ChangedGraph:
+        """Answer the query in a changed graph."""
+        started, estimand = time.perf_counter(), _estimand(self.query, graph)
+        if estimand is None:
+            return ChangedGraph(change, None, None, None)
+        text = str(estimand)
+        same = self.estimand is not None and estimand.expression == self.estimand.expression
+        if same:
+            return ChangedGraph(change, text, 0.0, self.answer, note="same estimand")
+        changed = self._districts_to_train(graph)
+        touched = {n for d in changed for n in d} | self._unlike(graph)
+        if stuck := [n for n in graph.variables if n in touched and not self._can_renew(n)]:
+            note = f"{', '.join(stuck)} would have to be trained anew"
+            return ChangedGraph(change, text, None, None, note=note)
+        answer = self.ask(self._trained(change, graph, changed))
+        moved = None if self.answer is None else total_variation(answer, self.answer).max().item()
+        seconds = time.perf_counter() - started
+        return ChangedGraph(change, text, moved, answer, tuple(changed), seconds=seconds)
+
+    @torch.no_grad()
+    def ask(self, pipe: CausalPipeline) -> Tensor:
+        """Compute the answer at every value of the query, with the same random numbers."""
+        query, variables = self.query, pipe.variables
+        known = {**query.do, **query.given}
+        choices = [_codes(variables[name], name, value) for name, value in known.items()]
+        answers = []
+        for codes in itertools.product(*choices):
+            at = dict(zip(known, (torch.tensor(code) for code in codes), strict=True))
+            drawn = sample(
+                pipe.scm,
+                self.num_samples,
+                outcomes=query.outcomes,
+                do={name: at[name] for name in query.do},
+                given={name: at[name] for name in query.given},
+                generator=spawn(self.config.seed, "sensitivity"),
+            )
+            if len(query.outcomes) == 1:
+                answers.append(drawn.probabilities[query.outcomes[0]].double().mean(dim=0))
+                continue
+            place, size = torch.zeros(self.num_samples, dtype=torch.int64), 1
+            for name in query.outcomes:
+                labels = len(_labels(variables[name]))
+                place, size = place * labels + drawn.units.values[name].cpu(), size * labels
+            answers.append(torch.bincount(place, minlength=size).double() / self.num_samples)
+        answer = torch.stack(answers)
+        return answer / answer.sum(dim=1, keepdim=True)
+
+    def _districts_to_train(self, graph: ADMG) -> list[tuple[str, ...]]:
+        """List the districts that the change touches, and that the query needs."""
+        needed = graph.mutilate(incoming=self.query.do).ancestors(
+            [*self.query.outcomes, *self.query.given]
+        ) - set(self.query.do)
+        before = {frozenset(d) for d in self.pipe.graph.districts()}
+        return [
+            tuple(name for name in graph.variables if name in district)
+            for district in graph.districts()
+            if needed & district
+            and (frozenset(district) not in before or self._unlike(graph) & district)
+        ]
+
+    def _unlike(self, graph: ADMG) -> set[str]:
+        """Find the variables whose parents or confounders differ."""
+        own = self.pipe.graph
+        return {n for n in graph.variables if _signature(graph, n) != _signature(own, n)}
+
+    def _can_renew(self, name: str) -> bool:
+        return isinstance(self.pipe.components[name], CategoricalMechanism)
+
+    def _trained(self, change: str, graph: ADMG, changed: list[tuple[str, ...]]) -> CausalPipeline:
+        """Build the pipeline of a changed graph from the old components and trained ones."""
+        from causal_diffusers.training.stage import train_stage
+
+        anew = {name for district in changed for name in district}
+        pipe = self._rebuilt(change, graph, anew | self._unlike(graph))
+        slug = change.replace("<->", "and").replace("->", "to").replace(" ", "_")
+        for planned, module, objective in pipe.plan().modules:
+            if not anew & set(module):
+                continue
+            label = "{" + ", ".join(module) + "}"
+            for lesson in lessons_of(objective, module, planned.stage, pipe.scm, self.config):
+                folder = None if self.folder is None else self.folder / slug / "+".join(module)
+                train_stage(lesson, self.rows, self.config, label=label, folder=folder)
+        return pipe
+
+    def _rebuilt(self, change: str, graph: ADMG, anew: set[str]) -> CausalPipeline:
+        """Make a pipeline whose new components start from weights of their own."""
+        old, own = self.pipe.components, self.pipe.confounders
+        kinds = set(own.values())
+        default = {"default": next(iter(kinds))} if len(kinds) == 1 else {}
+        seen = {u: own.get(u, default.get("default")) for u in graph.confounders}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(draw_seed(spawn(self.config.seed, change)) % 2**63)
+            pipe = type(self.pipe).from_graph(
+                graph,
+                self.pipe.variables,
+                {n: _renewed(old[n]) if n in anew else old[n] for n in graph.variables},
+                {u: confounder for u, confounder in seen.items() if confounder is not None},
+            )
+        for name, prior in pipe.scm.priors.items():
+            if name in self.pipe.scm.priors and not anew & set(graph.confounders[name]):
+                prior.load_state_dict(self.pipe.scm.priors[name].state_dict())
+        return pipe
+
+
+def _renewed(mechanism: Mechanism) -> Mechanism:
+    """Make a mechanism of the same kind and size, not yet bound."""
+    if not isinstance(mechanism, CategoricalMechanism):
+        return mechanism
+    sizes = {name: mechanism.config[name] for name in ("width", "depth")}
+    return CategoricalMechanism(**sizes)
+
+
+def _signature(graph: ADMG, name: str) -> tuple[object, object]:
+    latent = {u: frozenset(graph.confounders[u]) for u in graph.confounders_of(name)}
+    return frozenset(graph.parents(name)), frozenset(latent.items())
+
+
+def _estimand(query: Query, graph: ADMG) -> Estimand | None:
+    try:
+        return query.estimand(graph)
+    except NotIdentifiableError:
+        return None
+
+
+def _values(query: Query | Estimand, place: str) -> Mapping[str, Any]:
+    listed = getattr(query, place)
+    return listed if isinstance(listed, Mapping) else dict.fromkeys(listed)
+
+
+def _labels(variable: object) -> tuple[object, ...]:
+    return variable.labels if isinstance(variable, Categorical) else ()
+
+
+def _codes(variable: object, name: str, value: object) -> list[int]:
+    """List the codes of the values asked for; all if none is."""
+    if value is None or not isinstance(variable, Categorical):
+        return list(range(len(_labels(variable))))
+    column = [value] if isinstance(value, (str, int, float)) else list(value)  # type: ignore[call-overload]
+    return variable.encode(column, name=name).unique().tolist()
+
+
+def _check_categorical(query: Query, pipe: CausalPipeline) -> None:
+    named = (*query.outcomes, *query.do, *query.given)
+    for name in named:
+        if not isinstance(pipe.variables[name], Categorical):
+            raise ValueError(  # noqa: TRY004 (a wrong name, not a wrong type)
+                f'`sensitivity` compares answers about categorical variables: got "{name}", which '
+                f"is {type(pipe.variables[name]).__name__}. Ask about its causes or effects."
+            )
