@@ -20,6 +20,7 @@ import torch
 from image_judge import sample_base, train_reader
 
 from causal_diffusers import CausalPipeline
+from causal_diffusers.inference import diagnose
 from causal_diffusers.metrics import extract_features, frechet_distance, sampling_floor
 from causal_diffusers.seeding import spawn
 from causal_diffusers.systems import ChestXrays
@@ -76,6 +77,18 @@ def held_out(pipe: CausalPipeline, system: ChestXrays, draws: int = 64) -> dict:
     return {name: [e.mean().item(), e.max().item()] for name, e in errors.items()}
 
 
+def overlap(pipe: CausalPipeline, system: ChestXrays) -> dict:
+    """Ask whether the data support the front-door, and whether they would without slips."""
+    result = {}
+    for name, agreement in (("as it is", system.by_label[1, 1].item()), ("X gives C away", 1.0)):
+        system.by_label = torch.tensor([[agreement, 1 - agreement], [1 - agreement, agreement]])
+        rows = system.sample(3000, generator=spawn(7, "rows"))
+        report = diagnose(pipe, pipe.identify("N", do="C"), rows)
+        print(f"overlap, {name}:\n{report}")
+        result[name] = report.is_supported
+    return result
+
+
 def judge(pipe: CausalPipeline, system: ChestXrays, images: torch.Tensor, options) -> dict:
     """Read the class in the images, and compare their quality with that of the base."""
     seen, held = ~system.held_out, system.held_out
@@ -127,6 +140,7 @@ def main() -> None:
         "answers": compare_answers(system, answer, options.samples),
         "do(X)": held_out(pipe, system),
         "images": judge(pipe, system, images, options),
+        "overlap": overlap(pipe, ChestXrays(options.data)),
         "samples": options.samples,
         "steps": options.steps,
         "seconds": time.perf_counter() - started,
