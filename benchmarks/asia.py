@@ -19,7 +19,7 @@ it is their logical or, and the other combinations do not exist.
 
     python benchmarks/asia.py [--seeds 3] [--output benchmarks/results/asia.json]
 
-A minute for each seed on one core.
+A quarter of a minute for each seed on one core. Kept in `benchmarks/results/asia.json`.
 """
 
 from __future__ import annotations
