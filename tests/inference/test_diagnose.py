@@ -146,3 +146,12 @@ def test_an_entry_of_images_says_the_way_out():
         "values of D, intervene on D, or observe a variable through which the effect passes and "
         "that tells less."
     )
+
+
+def test_rows_of_experiments_do_not_count():
+    pipe, rows = make_pipe(BACK_DOOR), make_rows([(0, 0), (0, 1), (1, 1)])
+    extra = make_rows([(1, 0)])
+    mixed = {name: rows[name] + extra[name] for name in "ZXY"}
+    mixed["intervened"] = [""] * len(rows["Z"]) + ["X"] * len(extra["Z"])
+    query = pipe.identify("Y", do="X")
+    assert str(diagnose(pipe, query, mixed)) == str(diagnose(pipe, query, rows))

@@ -266,3 +266,30 @@ def test_a_fingerprint_of_many_files_reads_few(tmp_path, monkeypatch):
     rows.fingerprint("I")
     rows.fingerprint("I")
     assert 0 < sum(read) <= 256
+
+
+def test_observational_rows_are_those_in_which_nothing_was_set():
+    columns = {"X": [0, 1, 1, 0], "Y": [1, 0, 1, 1], "intervened": ["", "X", "", "X,Y"]}
+    rows = Rows(columns, dict.fromkeys("XY", Categorical([0, 1]))).observational()
+    assert len(rows) == 2
+    assert set(rows.variables) == {"X", "Y"}
+    found = rows.batch(torch.arange(2))
+    assert {name: codes.tolist() for name, codes in found.items()} == {"X": [0, 1], "Y": [1, 1]}
+
+
+def test_without_observational_rows_there_are_none():
+    columns = {"X": [0, 1], "Y": [1, 0], "intervened": ["X", "Y"]}
+    with pytest.raises(ValueError, match="nothing was set by hand are needed: got none"):
+        Rows(columns, dict.fromkeys("XY", Categorical([0, 1]))).observational()
+
+
+def test_taken_rows_are_told_apart_and_read_by_number(tmp_path):
+    paths = []
+    for i in range(4):
+        paths.append(str(tmp_path / f"{i}.png"))
+        PILImage.new("L", (2, 2), 60 * i).save(paths[-1])
+    rows = Rows({"X": [0, 1, 0, 1], "I": paths}, {"X": Categorical([0, 1]), "I": Image(1, 2, 2)})
+    taken = rows.take(torch.tensor([3, 1])).take(torch.tensor([1]))
+    alone = taken.batch(torch.tensor([0]))
+    assert torch.equal(alone["I"], rows.batch(torch.tensor([1]))["I"])
+    assert taken.fingerprint(["I"]) != rows.fingerprint(["I"])
