@@ -12,6 +12,7 @@ from causal_diffusers import (
     CausalPipeline,
     Confounder,
     Continuous,
+    GANMechanism,
     ModularTrainer,
     TrainingConfig,
 )
@@ -21,7 +22,7 @@ from causal_diffusers.systems import DiscreteSCM
 from causal_diffusers.training import AdversarialObjective, Rows
 from causal_diffusers.variables import Image
 from exact import ExactModel, tvd
-from tiny import make_tiny_base, make_tiny_pipeline, shake
+from tiny import make_tiny_base, make_tiny_gan, make_tiny_pipeline, shake
 
 CPU = torch.device("cpu")
 FRONT_DOOR = "D -> I -> A; D <-> A"
@@ -200,6 +201,22 @@ def test_numbers_play_too(generator):
     assert penalised.isfinite().all()
 
 
+def test_an_image_that_is_trained_is_read_whole(tmp_path, generator):
+    """A confounded image of a frozen GAN, told through its latent."""
+    image = GANMechanism.from_pretrained(make_tiny_gan(tmp_path), conditioning="latent")
+    variables = {"C": Categorical([0, 1]), "I": Image(1, 8, 8)}
+    pipe = CausalPipeline.from_graph("C <-> I", variables, {"I": image})
+    shake(pipe.components.values())
+    columns = {"C": [0, 1, 1], "I": torch.rand(3, 1, 8, 8, generator=generator)}
+    objective = prepared(pipe.scm, "CI", "CI", columns)
+    rows = Rows(columns, pipe.variables).batch(torch.arange(3))
+    assert objective.view(rows)["I"].shape == (3, 1, 8, 8)
+    objective(rows, seed=0).sum().backward()
+    reached = {n: p.grad is not None for n, p in objective.trainable_state().items()}
+    assert all(reached.values())
+    assert objective.opponent.loss(rows, seed=0).isfinite().all()
+
+
 def test_an_objective_that_is_not_prepared_says_so():
     objective = AdversarialObjective(ExactModel("X").scm(), "X", "X")
     with pytest.raises(RuntimeError, match="must be prepared before it is used"):
@@ -242,28 +259,25 @@ def worst_error(pipe, scm, x, y, draws=20_000):
     return max(errors)
 
 
-def confounded(graph, x, y):
+def confounded(graph, x, y, gap, uniform_share):
     """Draw systems until P(y | x) is not P(y | do(x)), by far more than what is asked."""
-    for seed in range(70, 90):
-        scm = DiscreteSCM.random(graph, generator=torch.Generator().manual_seed(seed))
+    for seed in range(70, 1000):
+        stream = torch.Generator().manual_seed(seed)
+        scm = DiscreteSCM.random(graph, uniform_share=uniform_share, generator=stream)
         pair = torch.from_numpy(scm.interventional([y, x]).values)
         truth = torch.from_numpy(scm.interventional([y], do=[x]).values)
-        if (pair / pair.sum(0) - truth).abs().max() > 0.1:
+        if (pair / pair.sum(0) - truth).abs().max() > gap:
             return scm
     raise AssertionError("no system in which the confounder matters")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("graph", "x", "y"),
-    [(FRONT_DOOR, "D", "A"), ("W -> Z -> X -> Y; W <-> X; W <-> Y", "X", "Y")],
-    ids=["front door", "napkin"],
-)
-def test_the_game_reaches_the_truth(graph, x, y):
-    graph = ADMG.parse(graph)
-    scm = confounded(graph, x, y)
+def test_the_game_reaches_the_truth_of_a_front_door():
+    """Conditioning is wrong by more than .2."""
+    graph = ADMG.parse(FRONT_DOOR)
+    scm = confounded(graph, "D", "A", gap=0.2, uniform_share=0.2)
     data = scm.sample(20_000, generator=torch.Generator().manual_seed(5))
-    pipe = CausalPipeline.from_graph(graph, dict.fromkeys(graph.variables, Categorical([0, 1])))
+    pipe = CausalPipeline.from_graph(graph, dict.fromkeys("DIA", Categorical([0, 1])))
     config = TrainingConfig(objective="adversarial", steps=600)
     ModularTrainer(pipe, data, config=config).train()
-    assert worst_error(pipe, scm, x, y) < 0.04
+    assert worst_error(pipe, scm, "D", "A") < 0.04
