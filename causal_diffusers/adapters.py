@@ -161,7 +161,9 @@ class ChannelGates(nn.Module):
         inner = [module for module in network.modules() if isinstance(module, _LAYERS)][:-1]
         if not inner:
             raise ValueError("there is no layer to gate but the last one: pass `gates=False`.")
-        self._sizes = [int(getattr(m, "out_channels", 0) or m.out_features) for m in inner]
+        self._sizes = [
+            m.out_features if isinstance(m, nn.Linear) else m.out_channels for m in inner
+        ]
         self.trunk = nn.Sequential(nn.Linear(context_features, width), nn.SiLU())
         self.head = nn.Linear(width, sum(self._sizes))
         nn.init.zeros_(self.head.weight)
