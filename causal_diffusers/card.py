@@ -16,7 +16,7 @@ from causal_diffusers.backbones import BackboneReference
 from causal_diffusers.errors import NotIdentifiableError
 from causal_diffusers.graphs import ADMG, Estimand, identify
 from causal_diffusers.graphs.draw import to_mermaid
-from causal_diffusers.mechanisms import Mechanism, PretrainedMechanism
+from causal_diffusers.mechanisms import DiffusionMechanism, Mechanism, PretrainedMechanism
 from causal_diffusers.variables import Categorical, Confounder, Continuous, Variable
 
 __all__ = ["is_ours", "write"]
@@ -73,7 +73,7 @@ def write(
         f"## Training plan\n\n```\n{TrainingPlan.of(graph, mechanisms)}\n```",
         _bases(bases, include_backbones),
         _queries(graph),
-        _CAVEATS,
+        _CAVEATS + _assumed(mechanisms),
     ]
     return "\n\n".join(filter(None, sections)) + "\n"
 
@@ -104,6 +104,19 @@ Every answer rests on the graph: a missing edge or confounder makes it wrong, an
 can tell. It also rests on overlap: where the data never combine certain values, an answer
 that is identifiable on paper is extrapolated by the networks. Queries that the graph does
 not determine are refused."""
+
+_ASSUMED = """
+
+Confounders act on images through a code that is read from the image: {}. Assumed is that,
+given its parents and this code, an image is independent of its confounders;
+`RepresentationReport` tests what of that can be seen in held-out rows."""
+
+
+def _assumed(mechanisms: Mapping[str, Mechanism]) -> str:
+    """Say what is assumed of confounded images."""
+    images = {n: m for n, m in mechanisms.items() if isinstance(m, DiffusionMechanism)}
+    coded = [f"{n} ({m.config['codes']} codes)" for n, m in images.items() if m.confounders]
+    return _ASSUMED.format(", ".join(coded)) if coded else ""
 
 
 def _metadata(bases: Mapping[str, BackboneReference]) -> str:

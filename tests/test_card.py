@@ -2,7 +2,14 @@
 
 import pytest
 
-from causal_diffusers import ADMG, Categorical, CausalPipeline, Confounder
+from causal_diffusers import (
+    ADMG,
+    Categorical,
+    CausalPipeline,
+    Confounder,
+    DiffusionMechanism,
+    Image,
+)
 from causal_diffusers.card import write
 from tiny import make_tiny_base, make_tiny_pipeline
 
@@ -141,3 +148,15 @@ def test_a_large_graph_has_a_short_card():
 
 def test_many_labels_are_cut_short():
     assert ", ..." in plain("X", labels=tuple(range(1000)))
+
+
+def test_what_is_assumed_of_a_confounded_image_is_said(tmp_path):
+    two, base = Categorical([0, 1]), make_tiny_base(tmp_path)
+    pipe = CausalPipeline.from_graph(
+        "U: I, L",
+        {"I": Image(1, 8, 8), "L": two},
+        {"I": DiffusionMechanism.from_pretrained(base, rank=2, codes=5)},
+    )
+    text = write("me/x", pipe.graph, pipe.variables, pipe.mechanisms)
+    assert "a code that is read from the image: I (5 codes). Assumed is that," in text
+    assert "Assumed" not in plain("L")

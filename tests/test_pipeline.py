@@ -297,15 +297,6 @@ def test_an_image_needs_a_mechanism():
         CausalPipeline.from_graph("X -> I", {"X": TWO, "I": Image(1, 8, 8)})
 
 
-def test_a_confounded_image_is_refused_by_name(base):
-    with pytest.raises(ValueError, match=r'^"I": .*cannot be confounded'):
-        CausalPipeline.from_graph(
-            "X <-> I",
-            {"X": TWO, "I": Image(1, 8, 8)},
-            {"I": DiffusionMechanism.from_pretrained(base)},
-        )
-
-
 def test_an_image_of_another_size_is_refused_by_name(base):
     with pytest.raises(ValueError, match=r'^"I": '):
         CausalPipeline.from_graph(

@@ -10,6 +10,7 @@
 | `latent` | an invertible map of latents | | | Dinh et al., 2017 |
 | `reader` | how well an image fits its parents | | | Azadi et al., 2019 |
 | `pretrained` | what mechanisms on a frozen base share | | | |
+| `representation` | what a confounder touches of an image | code | | see the file |
 | `samplers` | from noise to an image | | | Song, Meng & Ermon, 2021 |
 | `confounder` | prior of a finite confounder | hidden | exact | |
 | `relaxation` | draws from a finite set that have a gradient | | | Jang, Gu & Poole, 2017 |

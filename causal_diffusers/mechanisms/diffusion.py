@@ -6,6 +6,9 @@ probability `condition_dropout` the parents are hidden during training, so that 
 may sharpen the condition by classifier-free guidance (`samplers`). The causal conditional
 $p(v \mid pa)$ is a guidance scale of 1; more is another distribution.
 
+A confounded image is drawn in two steps: a code from the parents and the confounders,
+then the image from the parents and the code; `representation` says what that assumes.
+
 References:
     Classifier-free diffusion guidance (Ho & Salimans, 2022), Sec. 3.
 """
@@ -26,17 +29,19 @@ from torch import Tensor
 
 from causal_diffusers.adapters import GatedLoRA
 from causal_diffusers.backbones import PixelDiffusion, VisionEncoder
+from causal_diffusers.mechanisms import samplers
 from causal_diffusers.mechanisms.base import SamplingOptions
+from causal_diffusers.mechanisms.categorical import CategoricalMechanism
 from causal_diffusers.mechanisms.encoders import ParentEncoder
 from causal_diffusers.mechanisms.pretrained import PretrainedMechanism
-from causal_diffusers.mechanisms.samplers import denoise, describe_sampler, load_sampler
-from causal_diffusers.variables import Confounder, Variable
+from causal_diffusers.mechanisms.representation import Representation, code_of
+from causal_diffusers.variables import Categorical, Confounder, Variable
 
 __all__ = ["DiffusionMechanism"]
 
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 CONVOLUTIONS = ("conv1", "conv2")
-_DEFAULT_STEPS = 20
+CODE = code_of("image")  # what a mechanism calls the code of its own image
 
 
 class DiffusionMechanism(PretrainedMechanism[PixelDiffusion]):
@@ -50,16 +55,17 @@ class DiffusionMechanism(PretrainedMechanism[PixelDiffusion]):
         alpha: Their scale.
         target_modules: The names of the layers that get one.
         condition_dropout: How often training hides the parents, in [0, 1).
+        codes: Values of the code of a confounded image, in [2, 4096].
         sampler: How a saved mechanism samples, a diffusers scheduler in plain JSON. In
             memory it is `scheduler`, at first a DPM-Solver with the schedule of the base,
             to be replaced as in any diffusers pipeline.
         image_encoder: A frozen encoder of parents that are images; None trains a small one.
         variable: The variable that is made, in plain JSON; set by `bind`.
         parents: Its parents, by name, in plain JSON; set by `bind`.
-        confounders: Empty: see `bind`.
+        confounders: Its confounders, likewise; it listens to them through its code alone.
 
     Raises:
-        ValueError: If `rank`, `alpha` or `condition_dropout` is out of range, or
+        ValueError: If `rank`, `alpha`, `condition_dropout` or `codes` is out of range, or
             `target_modules` is no list of names.
 
     Example:
@@ -77,6 +83,7 @@ class DiffusionMechanism(PretrainedMechanism[PixelDiffusion]):
         alpha: float = 8.0,
         target_modules: Sequence[str] = (*ATTENTION, *CONVOLUTIONS),
         condition_dropout: float = 0.1,
+        codes: int = 16,
         sampler: dict | None = None,
         image_encoder: VisionEncoder | None = None,
         variable: dict | None = None,
@@ -90,6 +97,8 @@ class DiffusionMechanism(PretrainedMechanism[PixelDiffusion]):
                 "`DiffusionMechanism` needs a rank in [1, 1024], a finite alpha and a "
                 f"condition_dropout in [0, 1): got {rank}, {alpha} and {condition_dropout}."
             )
+        if type(codes) is not int or not 2 <= codes <= 4096:
+            raise ValueError(f"`codes` is an integer in [2, 4096]: got {codes!r}.")
         names = [] if isinstance(target_modules, str) else list(target_modules)
         if not names or not all(isinstance(name, str) for name in names):
             raise ValueError(
@@ -110,6 +119,7 @@ class DiffusionMechanism(PretrainedMechanism[PixelDiffusion]):
         target_modules: Sequence[str] | None = None,
         condition_dropout: float | None = None,
         image_encoder: VisionEncoder | None = None,
+        codes: int | None = None,
         **loading: Any,
     ) -> Self:
         """Start from a pretrained diffusion model, or load a saved mechanism.
@@ -125,6 +135,7 @@ class DiffusionMechanism(PretrainedMechanism[PixelDiffusion]):
                 and the convolutions of residual blocks.
             condition_dropout: How often training hides the parents; 0.1 if None.
             image_encoder: A frozen encoder that reads parents which are images.
+            codes: Values of the representation of a confounded image; 16 if None.
             loading: For a saved mechanism, `dtype` and `variant`.
 
         Returns:
@@ -141,13 +152,9 @@ class DiffusionMechanism(PretrainedMechanism[PixelDiffusion]):
             ...
             causal_diffusers.errors.CheckpointError: ...
         """
-        adapter = {
-            "rank": rank,
-            "alpha": alpha,
-            "target_modules": target_modules,
-            "condition_dropout": condition_dropout,
-            "image_encoder": image_encoder,
-        }
+        adapter: dict[str, Any] = {"rank": rank, "alpha": alpha, "target_modules": target_modules}
+        adapter |= {"condition_dropout": condition_dropout, "codes": codes}
+        adapter["image_encoder"] = image_encoder
         chosen = {key: value for key, value in adapter.items() if value is not None}
         if cls._is_saved(source):
             return cls._load(source, chosen, backbone, loading)
@@ -163,7 +170,7 @@ class DiffusionMechanism(PretrainedMechanism[PixelDiffusion]):
         Arguments:
             x_t: The noised images, with shape (B, C, H, W).
             t: The time steps, integers with shape (B,) or ().
-            parents: Encoded parents, each with shape (B, *shape).
+            parents: Encoded parents, each with shape (B, *shape); under `CODE` the code.
             hidden: Which rows do not see their parents, booleans with shape (B,).
 
         Returns:
@@ -185,14 +192,18 @@ class DiffusionMechanism(PretrainedMechanism[PixelDiffusion]):
         """Denoise from noise drawn for all samples at once; see `Mechanism.sample`.
 
         The batch size does not change the result where the sampler is deterministic. The
-        images are float32 whatever the precision of the network.
+        images are float32 whatever the precision of the network. A code comes first, unless
+        `parents` has it under `CODE`.
 
         Raises:
             ValueError: If there are too many steps for the schedule of the model.
         """
+        if self.confounders and CODE not in parents:
+            size: Any = {"num_samples": num_samples, "generator": generator}
+            parents = {**parents, CODE: self.head.sample(parents, confounders, **size)}
         shape = (num_samples, *self.variable.shape)
         noise = randn_tensor(shape, generator=generator, device=self.device)
-        steps = self._steps(options.num_inference_steps)
+        steps = samplers.count_steps(self.scheduler, options.num_inference_steps)
         chunks = range(0, num_samples, options.batch_size)
         wrap = options.progress_bar or (lambda iterable: iterable)
         jobs = wrap([(start, step) for start in chunks for step in range(steps)])
@@ -201,8 +212,7 @@ class DiffusionMechanism(PretrainedMechanism[PixelDiffusion]):
             rows = slice(start, start + options.batch_size)
             chunk = {name: value[rows] for name, value in parents.items()}
             images.append(self._denoise(noise[rows], chunk, steps, generator, options, done))
-        for _ in done:  # let the progress bar reach its end
-            pass
+        list(done)  # lets the progress bar reach its end
         return torch.cat(images) if images else noise
 
     def _denoise(
@@ -216,7 +226,7 @@ class DiffusionMechanism(PretrainedMechanism[PixelDiffusion]):
     ) -> Tensor:
         """Run the sampling schedule on one batch; the gates are computed once."""
         self._set_gates(parents, len(x), guided=options.guidance_scale != 1)
-        return denoise(
+        return samplers.denoise(
             self.scheduler,
             self._frozen(),
             x,
@@ -226,20 +236,11 @@ class DiffusionMechanism(PretrainedMechanism[PixelDiffusion]):
             done=done,
         )
 
-    def _steps(self, asked: int | None) -> int:
-        most = self.scheduler.config["num_train_timesteps"]
-        if asked is not None and asked > most:
-            raise ValueError(
-                f"`num_inference_steps` is at most the {most} steps that the model was trained "
-                f"with: got {asked}."
-            )
-        return asked or max(1, min(_DEFAULT_STEPS, most - 1))  # DPM-Solver needs one to spare
-
     def _set_gates(self, parents: Mapping[str, Tensor], batch: int, *, guided: bool) -> None:
-        told = self._context(parents, torch.zeros(batch, dtype=torch.bool, device=self.device))
+        hidden = torch.zeros(batch, dtype=torch.bool, device=self.device)
+        told = self._context(parents, hidden)
         if guided:
-            hidden = torch.ones(batch, dtype=torch.bool, device=self.device)
-            told = torch.cat([self._context(parents, hidden), told])
+            told = torch.cat([self._context(parents, ~hidden), told])
         self.gates.set_context(told)
 
     def _context(self, parents: Mapping[str, Tensor], hidden: Tensor) -> Tensor:
@@ -266,16 +267,15 @@ class DiffusionMechanism(PretrainedMechanism[PixelDiffusion]):
                 f"The pretrained model makes {made}: got a variable {variable}. Declare the "
                 "variable as the model makes it, or choose another model."
             )
-        if confounders:
-            raise ValueError(
-                f"An image made by `DiffusionMechanism` cannot be confounded: it listens to "
-                f"{sorted(confounders)}. A frozen denoiser has no density in which to match "
-                "the confounder. Put a low-dimensional variable that carries the "
-                "confounding between them, as in `U: label, r; r -> image`."
-            )
 
     def _build(self) -> None:
-        self.encoder = ParentEncoder(self.parents, self.image_encoder)
+        parents = self.parents
+        if self.confounders:
+            code = Categorical(range(self.config["codes"]))
+            self.reader = Representation(self.config["variable"], len(code.labels))
+            self.head = CategoricalMechanism().bind(code, parents, self.confounders)
+            parents[CODE] = code
+        self.encoder = ParentEncoder(parents, self.image_encoder)
         self.gates = GatedLoRA(
             self._frozen().unet,
             self.encoder.features + 1,
@@ -286,7 +286,7 @@ class DiffusionMechanism(PretrainedMechanism[PixelDiffusion]):
 
     def _describe(self) -> dict[str, Any]:
         """Give the sampler, in plain JSON."""
-        return {"sampler": describe_sampler(self.scheduler)}
+        return {"sampler": samplers.describe_sampler(self.scheduler)}
 
     @classmethod
     def _build_from(
@@ -295,7 +295,7 @@ class DiffusionMechanism(PretrainedMechanism[PixelDiffusion]):
         """Build the adapter and the sampler; see `PretrainedMechanism`."""
         mechanism = super()._build_from(config, folder, shapes, **build)
         if mechanism.config["sampler"] is not None:
-            mechanism.scheduler = load_sampler(
+            mechanism.scheduler = samplers.load_sampler(
                 mechanism.config["sampler"], folder / cls.config_name
             )
             mechanism.register_to_config(sampler=None)  # from now on it is `scheduler`

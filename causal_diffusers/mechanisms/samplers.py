@@ -37,7 +37,7 @@ from torch import Tensor
 from causal_diffusers.backbones.files import construct
 from causal_diffusers.errors import CheckpointError
 
-__all__ = ["denoise", "describe_sampler", "load_sampler"]
+__all__ = ["count_steps", "denoise", "describe_sampler", "load_sampler"]
 
 _KINDS = (
     DDIMScheduler,
@@ -48,6 +48,7 @@ _KINDS = (
     UniPCMultistepScheduler,
 )
 _KNOWN = {kind.__name__: kind for kind in _KINDS}
+_DEFAULT_STEPS = 20
 
 
 def denoise(
@@ -102,6 +103,32 @@ def denoise(
             prediction = plain + guidance_scale * (told - plain)
         x = sampler.step(prediction, t, x, return_dict=False, **extra)[0]
     return x
+
+
+def count_steps(sampler: Any, asked: int | None) -> int:  # noqa: ANN401 (see `denoise`)
+    """Say how many steps a sampler takes.
+
+    Arguments:
+        sampler: A diffusers scheduler.
+        asked: The number asked for, or None for 20, if the model knows as many.
+
+    Returns:
+        The number of denoising steps.
+
+    Raises:
+        ValueError: If there are too many for the schedule of the model.
+
+    Example:
+        >>> count_steps(DDIMScheduler(), None)
+        20
+    """
+    most = sampler.config["num_train_timesteps"]
+    if asked is not None and asked > most:
+        raise ValueError(
+            f"`num_inference_steps` is at most the {most} steps that the model was trained "
+            f"with: got {asked}."
+        )
+    return asked or max(1, min(_DEFAULT_STEPS, most - 1))  # DPM-Solver needs one to spare
 
 
 def describe_sampler(sampler: Any) -> dict[str, Any]:  # noqa: ANN401 (see `denoise`)

@@ -12,6 +12,7 @@
 | Diamond with two images, both confounded | `diamond` | enumeration of U, V and the images |
 | Apple leaves on a painted background | `leaves` | real leaves on either background |
 | Faces in the layout of CelebA | `faces` | none: rows of a data set |
+| Confounded digits: an image that shares a hidden cause | `confounded_digits` | enumeration |
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from causal_diffusers.systems.asia import asia_network
     from causal_diffusers.systems.bars import ColoredBarMNIST
+    from causal_diffusers.systems.confounded_digits import ConfoundedDigits
     from causal_diffusers.systems.diamond import ImageDiamond
     from causal_diffusers.systems.digits import FrontDoorDigits
     from causal_diffusers.systems.discrete import DiscreteSCM
@@ -33,6 +35,7 @@ __all__ = [
     "AppleLeaves",
     "ChestXrays",
     "ColoredBarMNIST",
+    "ConfoundedDigits",
     "DiscreteSCM",
     "FrontDoorDigits",
     "FrontDoorMNIST",
@@ -44,6 +47,7 @@ _HOMES = {
     "AppleLeaves": "causal_diffusers.systems.leaves",
     "ChestXrays": "causal_diffusers.systems.xrays",
     "ColoredBarMNIST": "causal_diffusers.systems.bars",
+    "ConfoundedDigits": "causal_diffusers.systems.confounded_digits",
     "DiscreteSCM": "causal_diffusers.systems.discrete",
     "FrontDoorDigits": "causal_diffusers.systems.digits",
     "FrontDoorMNIST": "causal_diffusers.systems.mnist",

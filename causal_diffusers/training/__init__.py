@@ -15,6 +15,8 @@ r"""How mechanisms learn: a plan, an objective for each district, one loop.
 | `bank` | samples of frozen images, drawn beforehand | |
 | `player` | who moves weights: the objective, and its opponent | |
 | `posterior` | Bayes on a frozen GAN | Azadi et al., 2019 |
+| `reading` | the codes of confounded images, by information | Ji, Henriques & Vedaldi, 2019 |
+| `independence` | do these codes hold what they must? | Lopez-Paz & Oquab, 2017 |
 | `batches` | what a step sees: counts of all rows, or some rows | |
 | `stage` | the loop, on accelerate | |
 | `checkpoint` | what the loop keeps on disk, safe from a kill | |
@@ -27,10 +29,12 @@ from causal_diffusers.training.adversarial import AdversarialObjective
 from causal_diffusers.training.config import TrainingConfig
 from causal_diffusers.training.data import Rows
 from causal_diffusers.training.denoising import DenoisingObjective
+from causal_diffusers.training.independence import Gain, RepresentationReport
 from causal_diffusers.training.likelihood import LikelihoodObjective
 from causal_diffusers.training.modular import ModularTrainer
 from causal_diffusers.training.plan import PlannedStage, TrainingPlan
 from causal_diffusers.training.posterior import PosteriorObjective
+from causal_diffusers.training.reading import ReadingObjective
 from causal_diffusers.training.report import FitReport, report_fit
 from causal_diffusers.training.stage import train_stage
 
@@ -38,10 +42,13 @@ __all__ = [
     "AdversarialObjective",
     "DenoisingObjective",
     "FitReport",
+    "Gain",
     "LikelihoodObjective",
     "ModularTrainer",
     "PlannedStage",
     "PosteriorObjective",
+    "ReadingObjective",
+    "RepresentationReport",
     "Rows",
     "TrainingConfig",
     "TrainingPlan",

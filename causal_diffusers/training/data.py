@@ -13,7 +13,7 @@ import copy
 import hashlib
 import math
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeGuard
 
@@ -29,6 +29,7 @@ __all__ = ["Columns", "Rows"]
 Column = Tensor | np.ndarray | Sequence[Any]
 
 _FAR, _WIDE = 20, 50  # from mean 0 and standard deviation 1
+_CHUNK = 4096  # rows of a derived column that are computed at once
 _SAMPLED = 256  # images read to check a lazy column, and to know it again
 
 
@@ -80,6 +81,7 @@ class Rows:
             )
         self._size = next(iter(sizes.values()))
         self._columns = {name: self._prepare(name, column) for name, column in columns.items()}
+        self._derived: dict[str, Callable[[], Tensor]] = {}
         self._numbers = torch.arange(self._size)
         self._digests: dict[str, str] = {}
         masks = _masks(dataset, variables, self._size)
@@ -226,6 +228,38 @@ class Rows:
         )
         return dict(zip(columns, distinct.unbind(dim=1), strict=True)), counts.float()
 
+    def derive(
+        self, name: str, variable: Variable, source: str, compute: Callable[[Tensor], Tensor]
+    ) -> Rows:
+        """Add a column that is computed from another, as soon as it is needed.
+
+        Arguments:
+            name: The new column.
+            variable: What its values look like.
+            source: The column that it is computed from.
+            compute: Gives its encoded values from those of the source, row by row.
+
+        Returns:
+            The rows with the new column; it is known again by its source.
+
+        Example:
+            >>> from causal_diffusers.variables import Categorical
+            >>> rows = Rows({"X": [0, 1]}, {"X": Categorical([0, 1])})
+            >>> more = rows.derive("Y", Categorical([0, 1]), "X", lambda x: 1 - x)
+            >>> more.batch(torch.tensor([0, 1]))["Y"].tolist()
+            [1, 0]
+        """
+
+        def column() -> Tensor:
+            chunks = torch.arange(len(self)).split(_CHUNK)
+            return torch.cat([compute(self._values(source, rows)) for rows in chunks])
+
+        more = copy.copy(self)
+        more.variables = {**self.variables, name: variable}
+        more._columns, more._derived = {**self._columns}, {**self._derived, name: column}
+        more._digests = {**self._digests, name: f"from {source}: {self._digest(source)}"}
+        return more
+
     def fingerprint(self, names: Iterable[str]) -> str:
         """Hash the content of some columns, to know the data again after a restart.
 
@@ -275,6 +309,8 @@ class Rows:
                 self._digest(name)  # reads the sample, and is needed anyway
 
     def _values(self, name: str, index: Tensor) -> Tensor:
+        if name in self._derived:
+            self._columns[name] = self._derived.pop(name)()
         column = self._columns[name]
         if isinstance(column, Tensor):
             return column[index]

@@ -6,7 +6,8 @@ bound of its likelihood:
 $$ E_{t, \varepsilon} \; w_t \, \lVert \hat v(x_t, t, pa) - v \rVert^2 , $$
 
 with the error measured in $v$, and $t$ drawn in proportion to itself: the shape of an
-image is decided at the noisy end.
+image is decided at the noisy end. A confounded image is denoised given its code as well,
+which is read from the image itself (`mechanisms/representation`).
 
 References:
     Denoising diffusion probabilistic models (Ho, Jain & Abbeel, 2020), Sec. 3.4.
@@ -21,6 +22,7 @@ import torch
 from torch import Tensor
 
 from causal_diffusers.mechanisms import DiffusionMechanism
+from causal_diffusers.mechanisms.diffusion import CODE
 from causal_diffusers.training.config import Descent
 from causal_diffusers.training.objective import Objective
 
@@ -54,13 +56,21 @@ class DenoisingObjective(Objective):
                 "the pipeline with `CausalPipeline.from_graph`."
             )
         super().__init__({name: mechanism}, tuple(sorted({name, *mechanism.parents})))
-        self.variable = name
+        self.variable, self.is_confounded = name, bool(mechanism.confounders)
+        if self.is_confounded:  # one lesson of several in its district
+            self.name = f"denoising-{name}"
         self._bound = mechanism, mechanism.backbone  # in a tuple: `parts` registers them
 
     @property
     def defaults(self) -> Descent:
         """The adapter likes a high learning rate and a moving average."""
         return Descent(steps=2000, batch_size=128, learning_rate=5e-3, ema_decay=0.995)
+
+    def trainable_state(self) -> dict[str, Tensor]:
+        """Give the parameters of the adapter, for the code is learned before."""
+        taught = f"{self.variable}.reader.", f"{self.variable}.head."
+        state = super().trainable_state()
+        return {name: p for name, p in state.items() if not name.startswith(taught)}
 
     def forward(self, batch: Mapping[str, Tensor], seed: int) -> Tensor:
         """Compute the denoising loss of each row; see `Objective.forward`."""
@@ -74,6 +84,8 @@ class DenoisingObjective(Objective):
         eps = torch.randn(images.shape, generator=generator).to(images.device)
         x_t, target, weight = backbone.noise(images, eps, t)
         parents = {name: batch[name] for name in mechanism.parents}
+        if self.is_confounded:
+            parents[CODE] = mechanism.reader.read(images)
         error = mechanism.predict(x_t, t, parents, hidden) - target
         return weight * error.float().square().flatten(1).mean(dim=1)
 

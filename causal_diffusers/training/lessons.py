@@ -9,6 +9,8 @@ and a new one is a row of `OBJECTIVES`.
 | `likelihood` | all know the probability of a value | $-\log Q[D]$ of the district |
 | `denoising` | one pretrained diffusion model | its denoising loss |
 | `posterior` | one pretrained GAN, told by Bayes | its classifiers, and its proposal |
+| `representation` | as `likelihood`, or of a confounded image | the code of each such image is \
+read, the likelihood of the district with codes for images, the denoising loss of each image |
 | `adversarial` | all have draws with a gradient | a game against a critic |
 """
 
@@ -16,6 +18,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from types import UnionType
 
 from causal_diffusers.graphs import Stage
 from causal_diffusers.graphs.notation import write_set
@@ -33,6 +36,7 @@ from causal_diffusers.training.denoising import DenoisingObjective
 from causal_diffusers.training.likelihood import LikelihoodObjective
 from causal_diffusers.training.objective import Objective
 from causal_diffusers.training.posterior import PosteriorObjective
+from causal_diffusers.training.reading import ReadingObjective
 
 __all__ = ["OBJECTIVES", "Curriculum", "check_objective", "lessons_of", "objective_of"]
 
@@ -58,7 +62,7 @@ class Curriculum:
         False
     """
 
-    mechanism: type[Mechanism]
+    mechanism: type[Mechanism] | UnionType
     lacks: str
     build: Build
     is_joint: bool = False
@@ -71,14 +75,17 @@ def objective_of(*mechanisms: Mechanism) -> str:
         mechanisms: The mechanisms of one district.
 
     Returns:
-        `"denoising"` for one diffusion model, `"posterior"` for one GAN that is told by
-        Bayes, else `"likelihood"`; `"adversarial"` where
-        a mechanism has no likelihood and all have draws with a gradient.
+        `"denoising"` for one diffusion model that is not confounded, `"representation"`
+        for a district with one that is, `"posterior"` for one GAN that is told by Bayes,
+        else `"likelihood"`; `"adversarial"` where a mechanism has no likelihood and all
+        have draws with a gradient.
 
     Example:
         >>> objective_of(DiffusionMechanism())
         'denoising'
     """
+    if any(isinstance(m, DiffusionMechanism) and m.config["confounders"] for m in mechanisms):
+        return "representation"
     if len(mechanisms) == 1 and isinstance(mechanisms[0], DiffusionMechanism):
         return "denoising"
     if len(mechanisms) == 1 and _is_told_by_bayes(mechanisms[0]):
@@ -192,6 +199,18 @@ def _is_told_by_bayes(mechanism: Mechanism) -> bool:
     return is_gan and mechanism.conditioning == "posterior"
 
 
+def _representation(
+    variables: Sequence[str], stage: Stage, scm: StructuralCausalModel, config: TrainingConfig
+) -> list[Objective]:
+    mechanisms = {name: scm.mechanisms[name] for name in variables}
+    images = [name for name, m in mechanisms.items() if isinstance(m, DiffusionMechanism)]
+    return [
+        ReadingObjective(mechanisms, config.seed),
+        *_likelihood(variables, stage, scm, config),
+        *(part for name in images for part in _denoising([name], stage, scm, config)),
+    ]
+
+
 def _adversarial(
     variables: Sequence[str], stage: Stage, scm: StructuralCausalModel, config: TrainingConfig
 ) -> list[Objective]:
@@ -204,6 +223,11 @@ OBJECTIVES: dict[str, Curriculum] = {
     "likelihood": Curriculum(LikelihoodMechanism, "no likelihood", _likelihood),
     "denoising": Curriculum(DiffusionMechanism, "nothing to denoise", _denoising),
     "posterior": Curriculum(GANMechanism, "no generator", _posterior),
+    "representation": Curriculum(
+        LikelihoodMechanism | DiffusionMechanism,
+        "neither a likelihood nor a representation",
+        _representation,
+    ),
     "adversarial": Curriculum(
         RelaxedMechanism, "no draws with a gradient", _adversarial, is_joint=True
     ),

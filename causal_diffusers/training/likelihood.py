@@ -17,6 +17,9 @@ all rows in expectation, and no longer exactly.
 
 In a row where a variable was set by hand its factor is 1: see `intervened`.
 
+A confounded image enters by its code $r = \phi(\text{image})$ (`mechanisms/representation`),
+which is read once from every row: what is matched here is $p(r \mid pa, u)$.
+
 References:
     A general identification condition for causal effects (Tian & Pearl, 2002), Sec. 3.
     Importance weighted autoencoders (Burda, Grosse & Salakhutdinov, 2016), Sec. 3.
@@ -27,12 +30,20 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping
+from typing import TypeGuard
 
 import torch
 from torch import Tensor
 
-from causal_diffusers.mechanisms import ConfounderPrior, LikelihoodMechanism, Mechanism
+from causal_diffusers.mechanisms import (
+    ConfounderPrior,
+    DiffusionMechanism,
+    LikelihoodMechanism,
+    Mechanism,
+)
+from causal_diffusers.mechanisms.representation import code_of
 from causal_diffusers.training.config import Descent
+from causal_diffusers.training.data import Rows
 from causal_diffusers.training.intervened import mask_of
 from causal_diffusers.training.objective import Objective
 from causal_diffusers.variables import Categorical, Confounder, Continuous
@@ -77,12 +88,14 @@ class LikelihoodObjective(Objective):
         priors: Mapping[str, ConfounderPrior],
         draws: int = 256,
     ) -> None:
-        known = {name: _known(name, m, mechanisms) for name, m in mechanisms.items()}
-        parents = {p: v for m in mechanisms.values() for p, v in m.parents.items()}
-        super().__init__({**mechanisms, **priors}, tuple(sorted({*mechanisms, *parents})))
-        self.mechanisms, self.priors = known, dict(priors)
+        images = {name: m for name, m in mechanisms.items() if _is_coded(m)}
+        coded = {code_of(n) if n in images else n: _density(m) for n, m in mechanisms.items()}
+        known = {name: _known(name, m, mechanisms) for name, m in coded.items()}
+        parents = {p: v for m in known.values() for p, v in m.parents.items()}
+        super().__init__({**known, **priors}, tuple(sorted({*known, *parents})))
+        self.mechanisms, self.priors, self.images = known, dict(priors), images
         self.confounders, self.draws = dict(confounders), draws
-        seen = [*parents.values(), *(m.variable for m in mechanisms.values())]
+        seen = [*parents.values(), *(m.variable for m in known.values())]
         self._is_discrete = all(isinstance(v, Categorical) for v in seen)
         self._has_numbers = any(isinstance(v, Continuous) for v in seen)
 
@@ -114,6 +127,13 @@ class LikelihoodObjective(Objective):
         states = math.prod(u.states or 1 for u in self.confounders.values())
         is_finite = all(u.states for u in self.confounders.values())
         return states * (1 if is_finite else self.draws)
+
+    def derive(self, rows: Rows) -> Rows:
+        """Read the codes of the confounded images; see `Objective.derive`."""
+        for name, mechanism in self.images.items():
+            code = code_of(name)
+            rows = rows.derive(code, mechanism.head.variable, name, mechanism.reader.read)
+        return rows
 
     def forward(self, batch: Mapping[str, Tensor], seed: int) -> Tensor:
         r"""Compute $-\log Q[D]$ of each row; see `Objective.forward`."""
@@ -193,6 +213,15 @@ def _sobol_normal(dim: int, draws: int, seed: int) -> Tensor:
     engine = torch.quasirandom.SobolEngine(dim, scramble=True, seed=seed)
     uniform = engine.draw(draws, dtype=torch.float64).clamp(1e-6, 1 - 1e-6)
     return torch.special.ndtri(uniform).float()
+
+
+def _is_coded(mechanism: Mechanism) -> TypeGuard[DiffusionMechanism]:
+    return isinstance(mechanism, DiffusionMechanism) and bool(mechanism.config["confounders"])
+
+
+def _density(mechanism: Mechanism) -> Mechanism:
+    """Give what has a likelihood: of a confounded image, the law of its code."""
+    return mechanism.head if _is_coded(mechanism) else mechanism
 
 
 def _known(

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from causal_diffusers.graphs.notation import write_set
-from causal_diffusers.mechanisms import Component
+from causal_diffusers.mechanisms import Component, DiffusionMechanism
 from causal_diffusers.seeding import spawn
 from causal_diffusers.training.checkpoint import Checkpoint, StageFiles
 from causal_diffusers.training.config import TrainingConfig
@@ -55,7 +55,8 @@ class ModularTrainer:
         output_dir: Where checkpoints, finished districts and the log go, a folder that all
             processes see. Training continues from what it finds there. None keeps nothing.
         config: How to train every district.
-        overrides: How to train the district of a variable instead, by variable.
+        overrides: How to train the district of a variable instead, by variable; for a
+            confounded image, how to train its denoiser alone.
         held_out: The share of the rows that training does not see, in [0, 1), drawn at
             random; `report` judges the model by them.
 
@@ -172,21 +173,21 @@ class ModularTrainer:
 
     def _lessons(self, module: District) -> list[_Lesson]:
         """Give each objective of a module a label and a folder."""
-        objectives, config = self.objectives(module), self._config(module)
+        objectives = self.objectives(module)
         label, folder = "{" + ", ".join(module) + "}", self._folder(module)
         if len(objectives) == 1:
-            return [
-                _Lesson(label, objectives[0], self._rows(module, objectives[0]), config, folder)
-            ]
+            rows, config = self._rows(module, objectives[0]), self._config(module)
+            return [_Lesson(label, objectives[0], rows, config, folder)]
+        taught = [[name for name in module if name in o.components] for o in objectives]
         return [
             _Lesson(
                 f"{label}, {o.name}",
                 o,
                 self._rows(module, o),
-                config,
+                self._config(names),
                 None if folder is None else folder / o.name,
             )
-            for o in objectives
+            for o, names in zip(objectives, taught, strict=True)
         ]
 
     def _rows(self, module: District, objective: Objective) -> Rows:
@@ -215,9 +216,15 @@ class ModularTrainer:
             )
         for district in self.pipe.graph.districts():
             check_precision(self._config(district))
+        for config in self.overrides.values():
+            check_precision(config)
 
     def _config(self, variables: Collection[str]) -> TrainingConfig:
-        chosen = {name: c for name, c in self.overrides.items() if name in variables}
+        """Take the override of some variables; that of an image is for its own lesson."""
+        alone = len(variables) == 1
+        images = {n for n, m in self.components.items() if isinstance(m, DiffusionMechanism)}
+        mine = set(variables) if alone else set(variables) - images
+        chosen = {name: c for name, c in self.overrides.items() if name in mine}
         if len(set(chosen.values())) > 1:
             raise ValueError(
                 f"`overrides` gives {' and '.join(chosen)} different configs: they are one "

@@ -75,6 +75,17 @@ class Objective(nn.Module, abc.ABC):
             device: Where the stage is trained.
         """
 
+    def derive(self, rows: Rows) -> Rows:
+        """Add the columns that are computed from others when the stage begins.
+
+        Arguments:
+            rows: The data.
+
+        Returns:
+            The data, with all of `columns`.
+        """
+        return rows
+
     def trainable_state(self) -> dict[str, Tensor]:
         """Give the parameters that the stage moves, by component and name.
 

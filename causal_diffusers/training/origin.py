@@ -44,7 +44,7 @@ def made_from(objective: Objective, rows: Rows, config: TrainingConfig) -> dict[
     return {
         "components": {name: describe(c) for name, c in objective.components.items()},
         "config": {name: value for name, value in fields.items() if name not in _WITHOUT_EFFECT},
-        "data": rows.fingerprint(objective.columns),
+        "data": objective.derive(rows).fingerprint(objective.columns),
         **objective.made_from,
     }
 

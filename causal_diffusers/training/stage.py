@@ -80,7 +80,7 @@ def train_stage(
         files.checkpoint.remove()
         return
     with _accelerator(config) as accelerator:
-        _Loop(objective, rows, config, accelerator, label, files).run()
+        _Loop(objective, objective.derive(rows), config, accelerator, label, files).run()
 
 
 def check_precision(config: TrainingConfig) -> None:

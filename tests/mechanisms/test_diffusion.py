@@ -14,7 +14,7 @@ from diffusers import (
 
 from causal_diffusers.errors import CheckpointError
 from causal_diffusers.mechanisms import DiffusionMechanism
-from causal_diffusers.variables import Confounder, Image
+from causal_diffusers.variables import Image
 from mechanisms.zoo import LETTERS, PICTURE, draw_inputs, make, sample
 from tiny import make_tiny_base, shake
 
@@ -267,10 +267,10 @@ def test_a_base_may_be_oblong_and_coloured(tmp_path, size):
 # -- arguments --------------------------------------------------------------------------------
 
 
-def test_a_confounded_image_is_refused_with_the_way_out(base):
-    mechanism = DiffusionMechanism.from_pretrained(base)
-    with pytest.raises(ValueError, match="cannot be confounded: it listens to \\['U'\\]"):
-        mechanism.bind(PICTURE, {}, {"U": Confounder()})
+@pytest.mark.parametrize("codes", [1, 0, 4097, 2.0, "4", True])
+def test_the_number_of_codes_is_sensible(codes):
+    with pytest.raises(ValueError, match=r"`codes` is an integer in \[2, 4096\]"):
+        DiffusionMechanism(codes=codes)
 
 
 def test_without_a_model_there_is_nothing_to_bind():

@@ -19,6 +19,7 @@ from causal_diffusers.mechanisms import (
     LikelihoodMechanism,
     SamplingOptions,
 )
+from causal_diffusers.mechanisms.diffusion import CODE
 from causal_diffusers.variables import Categorical, Confounder, Continuous, Image
 from tiny import make_tiny_gan, shake
 
@@ -54,6 +55,11 @@ SIGNATURES = {
     "gan, of labels": ("gan", {"X": LETTERS, "W": YES}, {}),
     "gan, of images": ("gan", {"J": PHOTO, "X": YES}, {}),
     "gan, confounded": ("gan", {"X": YES}, {"U": Confounder(dim=3), "K": Confounder(states=4)}),
+    "diffusion, confounded": (
+        "diffusion",
+        {"X": LETTERS, "J": PHOTO},
+        {"U": Confounder(dim=3), "K": Confounder(states=4)},
+    ),
 }
 
 KINDS = ["categorical, confounded", "flow, alone", "diffusion, of labels", "gan, of labels"]
@@ -79,7 +85,7 @@ def _make(name, base, shaken):
             mechanism = GANMechanism.from_pretrained(generator, candidates=8)
             mechanism.bind(PICTURE, parents, confounders)
         else:
-            mechanism = DiffusionMechanism.from_pretrained(base, rank=2)
+            mechanism = DiffusionMechanism.from_pretrained(base, rank=2, codes=4)
             mechanism.bind(PICTURE, parents, confounders)
     if shaken:
         shake([mechanism])
@@ -104,6 +110,33 @@ def draw_inputs(mechanism, number, seed=0):
         for name, u in mechanism.confounders.items()
     }
     return parents, confounders
+
+
+def draw_context(mechanism, number, seed=0):
+    """Draw what the denoiser of an image sees: its parents, and its code if it has one."""
+    parents, confounders = draw_inputs(mechanism, number, seed)
+    generator = torch.Generator().manual_seed(seed)
+    code = {CODE: draw_values(mechanism.head.variable, number, generator)} if confounders else {}
+    return {**parents, **code}
+
+
+def loss(mechanism, number):
+    """Compute what some training of the mechanism would minimise."""
+    if isinstance(mechanism, GANMechanism):
+        return weigh(mechanism).sum()
+    parents, confounders = draw_inputs(mechanism, number)
+    if not hasattr(mechanism, "predict"):
+        values = sample(mechanism, number)
+        return -mechanism.log_prob(values, parents, confounders).sum()
+    hidden, t = torch.arange(number) % 2 == 0, torch.arange(number)
+    x = draw_values(mechanism.variable, number, torch.Generator().manual_seed(0))
+    parents = draw_context(mechanism, number)
+    total = mechanism.predict(x, t, parents, hidden).square().sum()
+    if confounders:  # the reader and the law of the code learn on their own
+        inputs = {n: v for n, v in parents.items() if n != CODE}, confounders
+        total = total + mechanism.reader(x).square().sum()
+        total = total + mechanism.head.logits(*inputs).square().sum()
+    return total
 
 
 def draw_values(variable, number, generator):

@@ -136,7 +136,7 @@ def test_what_suits_a_mechanism(tmp_path):
         ),
         (
             {"objective": "likelyhood"},
-            r"is one of 'likelihood', .*'adversarial'.*: got 'likelyhood'\. None takes",
+            r"is one of 'likelihood', .*'representation', .*got 'likelyhood'\. None takes",
         ),
         ({"overrides": {"A": "adversarial", "D": "likelihood"}}, r"D and A different objectives"),
     ],
