@@ -15,6 +15,7 @@ r"""How mechanisms learn: a plan, an objective for each district, one loop.
 | `bank` | samples of frozen images, drawn beforehand | |
 | `player` | who moves weights: the objective, and its opponent | |
 | `posterior` | Bayes on a frozen GAN | Azadi et al., 2019 |
+| `derived` | columns that are computed from others | |
 | `reading` | the codes of confounded images, by information | Ji, Henriques & Vedaldi, 2019 |
 | `independence` | do these codes hold what they must? | Lopez-Paz & Oquab, 2017 |
 | `batches` | what a step sees: counts of all rows, or some rows | |

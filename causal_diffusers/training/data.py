@@ -29,7 +29,6 @@ __all__ = ["Columns", "Rows"]
 Column = Tensor | np.ndarray | Sequence[Any]
 
 _FAR, _WIDE = 20, 50  # from mean 0 and standard deviation 1
-_CHUNK = 4096  # rows of a derived column that are computed at once
 _SAMPLED = 256  # images read to check a lazy column, and to know it again
 
 
@@ -227,38 +226,6 @@ class Rows:
             dim=0, return_counts=True
         )
         return dict(zip(columns, distinct.unbind(dim=1), strict=True)), counts.float()
-
-    def derive(
-        self, name: str, variable: Variable, source: str, compute: Callable[[Tensor], Tensor]
-    ) -> Rows:
-        """Add a column that is computed from another, as soon as it is needed.
-
-        Arguments:
-            name: The new column.
-            variable: What its values look like.
-            source: The column that it is computed from.
-            compute: Gives its encoded values from those of the source, row by row.
-
-        Returns:
-            The rows with the new column; it is known again by its source.
-
-        Example:
-            >>> from causal_diffusers.variables import Categorical
-            >>> rows = Rows({"X": [0, 1]}, {"X": Categorical([0, 1])})
-            >>> more = rows.derive("Y", Categorical([0, 1]), "X", lambda x: 1 - x)
-            >>> more.batch(torch.tensor([0, 1]))["Y"].tolist()
-            [1, 0]
-        """
-
-        def column() -> Tensor:
-            chunks = torch.arange(len(self)).split(_CHUNK)
-            return torch.cat([compute(self._values(source, rows)) for rows in chunks])
-
-        more = copy.copy(self)
-        more.variables = {**self.variables, name: variable}
-        more._columns, more._derived = {**self._columns}, {**self._derived, name: column}
-        more._digests = {**self._digests, name: f"from {source}: {self._digest(source)}"}
-        return more
 
     def fingerprint(self, names: Iterable[str]) -> str:
         """Hash the content of some columns, to know the data again after a restart.

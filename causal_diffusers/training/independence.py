@@ -39,6 +39,7 @@ from causal_diffusers.scm import Units
 from causal_diffusers.seeding import spawn
 from causal_diffusers.training.config import TrainingConfig
 from causal_diffusers.training.data import Columns, Rows
+from causal_diffusers.training.derived import derive
 from causal_diffusers.training.likelihood import LikelihoodObjective
 from causal_diffusers.training.stage import train_stage
 from causal_diffusers.variables import Categorical, Variable
@@ -170,7 +171,7 @@ class RepresentationReport:
         rows = Rows(dataset, pipe.variables)
         for name, mechanism in images.items():
             code = mechanism.head.variable
-            rows = rows.derive(code_of(name), code, name, mechanism.reader.read)
+            rows = derive(rows, code_of(name), code, name, mechanism.reader.read)
         options = SamplingOptions(num_inference_steps)
         values = rows.batch(torch.arange(len(rows)))
         test = _Test(pipe, images, rows.variables, values, config)

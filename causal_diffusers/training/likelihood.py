@@ -44,6 +44,7 @@ from causal_diffusers.mechanisms import (
 from causal_diffusers.mechanisms.representation import code_of
 from causal_diffusers.training.config import Descent
 from causal_diffusers.training.data import Rows
+from causal_diffusers.training.derived import derive
 from causal_diffusers.training.intervened import mask_of
 from causal_diffusers.training.objective import Objective
 from causal_diffusers.variables import Categorical, Confounder, Continuous
@@ -132,7 +133,7 @@ class LikelihoodObjective(Objective):
         """Read the codes of the confounded images; see `Objective.derive`."""
         for name, mechanism in self.images.items():
             code = code_of(name)
-            rows = rows.derive(code, mechanism.head.variable, name, mechanism.reader.read)
+            rows = derive(rows, code, mechanism.head.variable, name, mechanism.reader.read)
         return rows
 
     def forward(self, batch: Mapping[str, Tensor], seed: int) -> Tensor:
