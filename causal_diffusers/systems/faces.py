@@ -56,7 +56,8 @@ class Photographs(Sequence[Any]):
             return Photographs(self._column, self._rows[index], self._size)
         from PIL import ImageOps
 
-        return ImageOps.fit(self._column[self._rows[index]].convert("RGB"), (self._size,) * 2)
+        square = (self._size, self._size)
+        return ImageOps.fit(self._column[self._rows[index]].convert("RGB"), square)
 
 
 def biased_faces(
