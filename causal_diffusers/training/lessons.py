@@ -127,6 +127,11 @@ def check_objective(objective: str, mechanisms: Mapping[str, Mechanism]) -> None
                 f'it alone: `overrides={{"{name}": TrainingConfig(objective="{default}")}}`; or '
                 "give it another mechanism."
             )
+        if objective == "adversarial" and _is_told_by_bayes(mechanism):
+            raise ValueError(
+                f'`objective="adversarial"` moves the latent of a GAN: got "{name}", which is '
+                'told by Bayes. Build it with `conditioning="latent"`, or choose "posterior".'
+            )
 
 
 def lessons_of(

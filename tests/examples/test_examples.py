@@ -22,8 +22,8 @@ def test_it_runs(path, tmp_path):
     assert done.stdout.strip()
 
 
-def test_no_number_is_taken_twice():
-    assert len({path.stem[:2] for path in EXAMPLES}) == len(EXAMPLES)
+def test_they_are_numbered_without_gaps():
+    assert [int(path.stem[:2]) for path in EXAMPLES] == list(range(1, len(EXAMPLES) + 1))
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

@@ -6,7 +6,7 @@ from causal_diffusers import Categorical, CausalPipeline, GANMechanism, Image, M
 from causal_diffusers.backbones.gan import GENERATORS, GANGenerator
 from causal_diffusers.seeding import spawn
 from causal_diffusers.training import PosteriorObjective, Rows, TrainingConfig
-from causal_diffusers.training.plan import objective_of
+from causal_diffusers.training.plan import check_objective, objective_of
 
 TWO, PICTURE = Categorical([0, 1]), Image(1, 8, 8)
 
@@ -66,6 +66,11 @@ def test_it_is_the_default_of_a_generator_that_is_told_by_bayes(gan):
     assert objective_of(pipe.I) == "posterior"
     assert "{I} by posterior" in str(pipe.plan())
     assert objective_of(pipeline(gan, conditioning="latent", gates=False).I) == "adversarial"
+
+
+def test_a_game_cannot_train_what_is_told_by_bayes(gan):
+    with pytest.raises(ValueError, match="is told by Bayes"):
+        check_objective("adversarial", {"I": pipeline(gan).I})
 
 
 def test_the_losses_are_a_function_of_the_seed(gan):
