@@ -1,7 +1,9 @@
 """An opponent's steps are those of its own Adam, and it goes on where it was."""
 
+import pytest
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState, GradientState
 
 from causal_diffusers.training.player import Opponent, Player
 
@@ -22,12 +24,19 @@ def draw(generator):
     return {"X": values}, torch.tensor([1.0, 2.0, 0.0, 1.0, 1.0]), None
 
 
-def test_a_step_is_one_of_adam_on_the_weighted_loss():
+@pytest.fixture
+def accelerator():
+    yield Accelerator(cpu=True)
+    AcceleratorState._reset_state(reset_partial_state=True)
+    GradientState._reset_state()
+
+
+def test_a_step_is_one_of_adam_on_the_weighted_loss(accelerator):
     mean, by_hand = opponent(), torch.nn.Parameter(torch.zeros(()))
     player = Player.of(mean, 0.1)
     adam = torch.optim.AdamW([by_hand], lr=0.1, betas=(0.5, 0.9), weight_decay=0.0)
     for seed in range(4):
-        player.answer(mean, draw, torch.Generator().manual_seed(seed), Accelerator(cpu=True))
+        player.answer(mean, draw, torch.Generator().manual_seed(seed), accelerator)
         values, weights, _ = draw(torch.Generator().manual_seed(seed))
         adam.zero_grad()
         ((weights * (by_hand - values["X"]) ** 2).sum() / weights.sum()).backward()
@@ -36,10 +45,9 @@ def test_a_step_is_one_of_adam_on_the_weighted_loss():
     assert mean.state["mean"].grad is None
 
 
-def test_another_player_goes_on_from_its_moments():
+def test_another_player_goes_on_from_its_moments(accelerator):
     first, second = opponent(), opponent()
     one, other = Player.of(first, 0.1), Player.of(second, 0.1)
-    accelerator = Accelerator(cpu=True)
     for seed in range(3):
         one.answer(first, draw, torch.Generator().manual_seed(seed), accelerator)
     with torch.no_grad():
