@@ -40,8 +40,8 @@ named_modules named_parameters pop register_backward_hook register_buffer regist
 register_forward_pre_hook register_full_backward_hook register_full_backward_pre_hook
 register_load_state_dict_post_hook register_load_state_dict_pre_hook register_module
 register_parameter register_state_dict_post_hook register_state_dict_pre_hook requires_grad_
-set_extra_state set_submodule share_memory smart_apply state_dict to_empty train training type update values
-xpu zero_grad
+set_extra_state set_submodule share_memory smart_apply state_dict to_empty train training type
+update values xpu zero_grad
 """
 _CAUSAL_PIPELINE = """
 backbones card confounders counterfactual experiments format_version from_graph graph identify
