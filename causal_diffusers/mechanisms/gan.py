@@ -44,6 +44,7 @@ from causal_diffusers.mechanisms.encoders import ParentEncoder, confounder_featu
 from causal_diffusers.mechanisms.latent import LatentMap, log_normal
 from causal_diffusers.mechanisms.pretrained import PretrainedMechanism
 from causal_diffusers.mechanisms.reader import Reader, unreadable
+from causal_diffusers.mechanisms.relaxation import gumbel, relaxed_one_hot
 from causal_diffusers.seeding import draw_seed, spawn
 from causal_diffusers.variables import Confounder, Variable
 
@@ -209,10 +210,8 @@ class GANMechanism(PretrainedMechanism[GANGenerator], RelaxedMechanism):
         eps = self._noise((num_samples, self.config["candidates"]), generator)
         z = self._propose(eps, context)
         images = self._frozen()(z.flatten(0, 1)).unflatten(0, z.shape[:2])
-        noisy = self._log_weights(z, images, parents, context) + _gumbel(z, generator)
-        soft = (noisy / temperature).softmax(dim=1)
-        hard = torch.zeros_like(soft).scatter(1, noisy.argmax(dim=1, keepdim=True), 1.0)
-        weights = (hard + (soft - soft.detach())).to(images.dtype)
+        log_w = self._log_weights(z, images, parents, context)
+        weights = relaxed_one_hot(log_w, generator, temperature).to(images.dtype)
         return (weights[:, :, None, None, None] * images).sum(dim=1)
 
     @torch.no_grad()
@@ -270,7 +269,7 @@ class GANMechanism(PretrainedMechanism[GANGenerator], RelaxedMechanism):
         for row, rows in wrap(_blocks(num_samples)):
             stream = spawn(seed, row)
             z, log_w = self._weigh(parents, row, rows, stream, options)
-            best = (log_w + _gumbel(z, stream)).argmax(dim=1)
+            best = (log_w + gumbel(log_w, stream)).argmax(dim=1)
             chosen.append(z[torch.arange(rows, device=z.device), best])
         return torch.cat(chosen) if chosen else self._noise((0,), generator)
 
@@ -390,9 +389,3 @@ def _blocks(number: int) -> list[tuple[int, int]]:
 
 def _rows(values: Mapping[str, Tensor], start: int, number: int) -> dict[str, Tensor]:
     return {name: value[start : start + number] for name, value in values.items()}
-
-
-def _gumbel(candidates: Tensor, generator: torch.Generator) -> Tensor:
-    """Draw standard Gumbel noise, one number for each candidate."""
-    uniform = torch.rand(candidates.shape[:2], generator=generator, device=generator.device)
-    return -(-uniform.clamp(min=1e-20).log()).clamp(min=1e-20).log().to(candidates.device)
