@@ -56,7 +56,8 @@ def worst_distance(pipe: CausalPipeline, truth: torch.Tensor, samples: int) -> f
 def read_images(pipe: CausalPipeline, system: ColoredBarMNIST, truth: torch.Tensor, options):
     """Read digit and labels from images under do(D), and compare with truth and values."""
     seen = system.sample(4000, generator=spawn(2, "reader"))
-    reader = train_reader(seen["I"], (seen["D"] == 9).long(), steps=300)
+    nine = (seen["D"] == 9).long()
+    reader = train_reader(seen["I"], nine, steps=300, device=options.device)
     distances, right, same = [], [], []
     for row, digit in enumerate((0, 9)):
         out = pipe(
@@ -64,6 +65,7 @@ def read_images(pipe: CausalPipeline, system: ColoredBarMNIST, truth: torch.Tens
             do={"D": digit},
             num_inference_steps=options.steps,
             output_type="pt",
+            batch_size=1000,
             generator=spawn(3, digit),
         )
         read = read_bars(out.images["I"])
@@ -85,7 +87,8 @@ def main() -> None:
     parser.add_argument("--data", help="the folder of MNIST")
     parser.add_argument("--samples", type=int, default=2000, help="images a value")
     parser.add_argument("--draws", type=int, default=100_000, help="draws of labels a value")
-    parser.add_argument("--steps", type=int, default=10, help="denoising steps")
+    parser.add_argument("--steps", type=int, default=20, help="denoising steps")
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -94,7 +97,7 @@ def main() -> None:
     table = system.labels.interventional(LABELS, do="D").values
     truth = torch.as_tensor(table).reshape(8, 2).T
     rows = system.sample(ROWS, generator=spawn(2, "rows"))
-    pipe = CausalPipeline.from_pretrained(options.pipeline)
+    pipe = CausalPipeline.from_pretrained(options.pipeline).to(options.device)
     pipe.set_progress_bar_config(disable=True)
     result = {
         "pipeline": worst_distance(pipe, truth, options.draws),

@@ -40,15 +40,26 @@ class Reader(nn.Module):
 
     def read(self, images: Tensor) -> Tensor:
         """Name the likeliest label of each image."""
-        return extract_features(images, self).argmax(dim=1)
+        return extract_features(images.to(self.head.weight.device), self).argmax(dim=1)
+
+    def describe(self, images: Tensor) -> Tensor:
+        """Give the features of each image, on the CPU."""
+        return extract_features(images.to(self.head.weight.device), self.features)
 
 
 def train_reader(
-    images: Tensor, labels: Tensor, *, steps: int, seed: int = 0, batch_size: int = 128
+    images: Tensor,
+    labels: Tensor,
+    *,
+    steps: int,
+    seed: int = 0,
+    batch_size: int = 128,
+    device: str = "cpu",
 ) -> Reader:
     """Train a reader on real images, each shifted by up to a pixel, and put it to eval."""
     generator = spawn(seed, "reader")
-    reader = Reader(images.shape[1], int(labels.max()) + 1)
+    reader = Reader(images.shape[1], int(labels.max()) + 1).to(device)
+    images, labels = images.to(device), labels.to(device)
     optimizer = torch.optim.AdamW(reader.parameters(), lr=3e-3, weight_decay=1e-2)
     decay = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, steps, pct_start=0.1)
     for _ in range(steps):
@@ -64,12 +75,15 @@ def train_reader(
 
 
 @torch.no_grad()
-def sample_base(repo: str, count: int, *, steps: int, seed: int = 6) -> Tensor:
+def sample_base(
+    repo: str, count: int, *, steps: int, seed: int = 6, device: str = "cpu"
+) -> Tensor:
     """Draw images in [0, 1] from a frozen base without any adapter, by the default sampler."""
     base, _ = load_backbone(repo)
+    base.to(device)
     sampler = DPMSolverMultistepScheduler.from_config(base.scheduler.config)
     noise, images = torch.randn(count, *base.image.shape, generator=spawn(seed, "base")), []
     options = {"steps": steps, "guidance_scale": 1, "generator": spawn(seed), "done": iter([])}
     for part in noise.split(256):
-        images.append(denoise(sampler, base, part, **options))
+        images.append(denoise(sampler, base, part.to(device), **options).cpu())
     return (torch.cat(images) / 2 + 0.5).clamp(0, 1)

@@ -38,15 +38,17 @@ def intervene(pipe: CausalPipeline, count: int, steps: int, seed: int):
         do={"C": [CLASSES[c] for c in classes], "B": [GROUNDS[b] for b in grounds]},
         num_inference_steps=steps,
         output_type="pt",
+        batch_size=1000,
         generator=spawn(seed, "interventional"),
     )
     return out.images["I"], classes
 
 
-def test(system: AppleLeaves, images: torch.Tensor, classes: torch.Tensor, steps: int, seed: int):
+def test(system: AppleLeaves, images, classes, options: argparse.Namespace, seed: int):
     """Train a classifier and give its accuracy in each group of held-out leaves."""
     torch.manual_seed(seed)  # the initial weights
-    reader = train_reader(images, classes, steps=steps, seed=seed, batch_size=64)
+    how = {"steps": options.reader_steps, "seed": seed, "device": options.device}
+    reader = train_reader(images, classes, batch_size=64, **how)
     return {
         f"{name} on {ground}": (reader.read(shown) == CLASSES.index(name)).float().mean().item()
         for (name, ground), shown in system.groups().items()
@@ -69,7 +71,7 @@ def run(system: AppleLeaves, pipe: CausalPipeline, options: argparse.Namespace, 
         "both": both,
         "real, without bias": (fair["I"], fair["C"]),
     }
-    return {name: test(system, *rows, options.reader_steps, seed) for name, rows in sets.items()}
+    return {name: test(system, *rows, options, seed) for name, rows in sets.items()}
 
 
 def summarise(runs: list[dict[str, dict[str, float]]]) -> dict[str, dict[str, list[float]]]:
@@ -98,12 +100,13 @@ def main() -> None:
     parser.add_argument("--disease", default="Cedar_apple_rust")
     parser.add_argument("--rows", type=int, default=4000, help="of the biased domain")
     parser.add_argument("--samples", type=int, default=2000, help="interventional images")
-    parser.add_argument("--steps", type=int, default=10, help="denoising steps")
+    parser.add_argument("--steps", type=int, default=20, help="denoising steps")
     parser.add_argument("--reader-steps", type=int, default=300)
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    pipe = CausalPipeline.from_pretrained(options.pipeline)
+    pipe = CausalPipeline.from_pretrained(options.pipeline).to(options.device)
     pipe.set_progress_bar_config(disable=True)
     system, started = AppleLeaves(options.data, disease=options.disease), time.perf_counter()
     result = summarise([run(system, pipe, options, seed) for seed in range(SEEDS)])

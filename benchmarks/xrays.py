@@ -21,7 +21,7 @@ from image_judge import sample_base, train_reader
 
 from causal_diffusers import CausalPipeline
 from causal_diffusers.inference import diagnose
-from causal_diffusers.metrics import extract_features, frechet_distance, sampling_floor
+from causal_diffusers.metrics import frechet_distance, sampling_floor
 from causal_diffusers.seeding import spawn
 from causal_diffusers.systems import ChestXrays
 
@@ -36,6 +36,7 @@ def ask(pipe: CausalPipeline, samples: int, steps: int):
             outcomes=["X", "N"],
             num_inference_steps=steps,
             output_type="pt",
+            batch_size=1000,
             generator=spawn(1, value),
         )
         answers.append(out.probabilities["N"][:, 1].mean())
@@ -95,7 +96,10 @@ def judge(pipe: CausalPipeline, system: ChestXrays, images: torch.Tensor, option
     normal, ill = ((seen & (system.classes == k)).nonzero()[:, 0] for k in (0, 1))
     balanced = torch.cat([normal, ill[: len(normal)]])
     reader = train_reader(
-        system.images[balanced], system.classes[balanced], steps=options.reader_steps
+        system.images[balanced],
+        system.classes[balanced],
+        steps=options.reader_steps,
+        device=options.device,
     )
     score = (reader.read(system.images[held]) == system.classes[held]).float().mean().item()
     shares = [(reader.read(part) == 1).float().mean().item() for part in images]
@@ -107,15 +111,14 @@ def judge(pipe: CausalPipeline, system: ChestXrays, images: torch.Tensor, option
     print(f"reader on held-out X-rays {score:.3f}; reads pneumonia under do(C=0), do(C=1):")
     print(f"  {shares[0]:.3f} {shares[1]:.3f}, in real images {expected[0]:.3f} {expected[1]:.3f}")
     few = images.flatten(0, 1)
-    base = sample_base(pipe.components["X"].base_reference.repo, len(few), steps=options.steps)
+    repo, how = pipe.components["X"].base_reference.repo, {"device": options.device}
+    base = sample_base(repo, len(few), steps=options.steps, **how)
     numbers = [normal, ill]
     target = torch.cat([n[torch.randint(len(n), (1000,), generator=spawn(5))] for n in numbers])
-    features = extract_features(system.images[target], reader.features)
+    features = reader.describe(system.images[target])
     result = {"reader": score, "pneumonia read": shares, "expected": expected}
     for name, made in (("conditioned", few), ("base", base)):
-        distance = frechet_distance(
-            features, extract_features(made, reader.features), generator=spawn(4, name)
-        )
+        distance = frechet_distance(features, reader.describe(made), generator=spawn(4, name))
         print(f"FID of {len(made)} {name} images: {distance}")
         result[f"FID {name}"] = distance.value
     return result
@@ -126,14 +129,15 @@ def main() -> None:
     parser.add_argument("--pipeline", default="causal-diffusers/xrays")
     parser.add_argument("--data", help="the folder of PneumoniaMNIST")
     parser.add_argument("--samples", type=int, default=2000, help="images a value")
-    parser.add_argument("--steps", type=int, default=10, help="denoising steps")
+    parser.add_argument("--steps", type=int, default=20, help="denoising steps")
     parser.add_argument("--reader-steps", type=int, default=300)
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)  # the initial weights of the reader
     system, started = ChestXrays(options.data), time.perf_counter()
-    pipe = CausalPipeline.from_pretrained(options.pipeline)
+    pipe = CausalPipeline.from_pretrained(options.pipeline).to(options.device)
     pipe.set_progress_bar_config(disable=True)
     answer, images = ask(pipe, options.samples, options.steps)
     result = {

@@ -29,6 +29,7 @@ from causal_diffusers.systems.front_door import DIGITS, FrontDoorHandwriting
 __all__ = ["FrontDoorMNIST", "load_mnist"]
 
 SLOPE = 80.0
+SIZES = (8, 16, 32, 64)
 HUB_ID = "ylecun/mnist"
 WAY_OUT = (
     "Download the four files named *-ubyte.gz of MNIST into a folder, and pass the folder or "
@@ -97,9 +98,11 @@ class FrontDoorMNIST(FrontDoorHandwriting):
     Arguments:
         source: Where MNIST lies; see `load_mnist`.
         slips: The probability $s$ that the digit written is drawn afresh, in [0, 1].
+        size: Height and width of the images: 32, or another power of two from 8 to 64,
+            to which they are averaged or stretched.
 
     Raises:
-        ValueError: If `slips` is not a probability.
+        ValueError: If `slips` is not a probability, or `size` not such a number.
         FileNotFoundError: If MNIST is found nowhere; it says how to get it.
 
     Example:
@@ -111,11 +114,14 @@ class FrontDoorMNIST(FrontDoorHandwriting):
     written_graph = FrontDoorHandwriting.graph
 
     def __init__(
-        self, source: str | os.PathLike[str] | None = None, *, slips: float = 0.3
+        self, source: str | os.PathLike[str] | None = None, *, slips: float = 0.3, size: int = 32
     ) -> None:
+        if size not in SIZES:
+            raise ValueError(f"`size` is one of {SIZES}: got {size!r}.")
         parts = [load_mnist(source, train=train) for train in (True, False)]
         pixels, digits = (torch.cat(column) for column in zip(*parts, strict=True))
         images = torch.nn.functional.pad(pixels, (2, 2, 2, 2))[:, None].float() / 255
+        images = _resize(images, size)
         held_out = torch.arange(len(digits)) >= len(parts[0][1])
         super().__init__(images, digits, held_out, slope=SLOPE, slips=slips)
         seen = digits[~held_out]
@@ -126,3 +132,12 @@ class FrontDoorMNIST(FrontDoorHandwriting):
         share = torch.rand(len(written), generator=generator, dtype=torch.float64)
         first = self._counts.cumsum(0) - self._counts
         return self._by_digit[first[written] + (share * self._counts[written]).long()]
+
+
+def _resize(images: Tensor, size: int) -> Tensor:
+    """Average blocks of pixels, or interpolate between them."""
+    if size < images.shape[-1]:
+        return torch.nn.functional.avg_pool2d(images, images.shape[-1] // size)
+    if size > images.shape[-1]:
+        return torch.nn.functional.interpolate(images, size=(size, size), mode="bilinear")
+    return images
