@@ -91,7 +91,7 @@ def front_door_mnist(graph: ADMG) -> dict[str, Any]:
         "confounders": {"U_D_A": Confounder(states=4)},
         "rows": 150_000,
         "seed": 20_270,
-        "images": TrainingConfig(steps=6_000, batch_size=256, ema_decay=0.998),
+        "images": TrainingConfig(steps=6_000, batch_size=256, learning_rate=3e-3, ema_decay=0.998),
         "others": {"A": TrainingConfig(steps=3_000)},
         "rank": 32,
     }
