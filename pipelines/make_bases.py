@@ -95,9 +95,9 @@ def leaves(data: Path | None) -> Tensor:
 BASES = {
     "digits-ddpm": Base(digits, (48, 96), "epsilon", 3600, 20_260, batch=128),
     "mnist-ddpm": Base(mnist, (24, 48, 64), "epsilon", 2600, 20_262),
-    "bars-ddpm": Base(bars, (32, 48), "v_prediction", 4000, 20_280, batch=128, head=16),
+    "bars-ddpm": Base(bars, (32, 48), "v_prediction", 2200, 20_280, head=16),
     "xray-ddpm": Base(xrays, (16, 32, 64), "v_prediction", 2500, 20_263),
-    "leaf-ddpm": Base(leaves, (32, 64, 80), "v_prediction", 6000, 20_300, batch=128),
+    "leaf-ddpm": Base(leaves, (16, 32, 64), "v_prediction", 1800, 20_300),
 }
 
 
