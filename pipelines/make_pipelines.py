@@ -76,7 +76,7 @@ def confounded(case: str) -> dict[str, Any]:
         "base": "digits-ddpm",
         "confounders": {"U": Confounder(states=8)},
         "seed": 20_263,
-        "images": TrainingConfig(steps=6_000, batch_size=256, ema_decay=0.998),
+        "images": TrainingConfig(steps={"label": 1_500, "image": 1_200}[case]),
     }
 
 
@@ -91,9 +91,8 @@ def front_door_mnist(graph: ADMG) -> dict[str, Any]:
         "confounders": {"U_D_A": Confounder(states=4)},
         "rows": 150_000,
         "seed": 20_270,
-        "images": TrainingConfig(steps=6_000, batch_size=256, learning_rate=3e-3, ema_decay=0.998),
+        "images": TrainingConfig(steps=2_200, batch_size=64, ema_decay=0.998),
         "others": {"A": TrainingConfig(steps=3_000)},
-        "rank": 32,
     }
 
 
@@ -118,8 +117,8 @@ RECIPES = {
         base="digits-ddpm",
         confounders={"U_I1_I2": Confounder(states=4), "U_Digit_Color": Confounder(states=4)},
         seed=20_310,
-        images=TrainingConfig(steps=5_000, batch_size=256, ema_decay=0.998),
-        others={"Digit": TrainingConfig(steps=3_000)},
+        images=TrainingConfig(steps=900),
+        others={"Digit": TrainingConfig(steps=1_000)},
     ),
     "mnist-front-door": Recipe(**front_door_mnist(FrontDoorMNIST.graph)),
     "mnist-written": Recipe(**front_door_mnist(FrontDoorMNIST.written_graph)),
@@ -132,7 +131,7 @@ RECIPES = {
         confounders={"U": Confounder(states=4)},
         rows=40_000,
         seed=20_280,
-        images=TrainingConfig(steps=4_000, batch_size=128, ema_decay=0.998),
+        images=TrainingConfig(steps=1_300, batch_size=64, ema_decay=0.995),
     ),
     "xrays": Recipe(
         system=ChestXrays,
@@ -141,8 +140,8 @@ RECIPES = {
         base="xray-ddpm",
         confounders={"U_C_N": Confounder(states=4)},
         seed=20_290,
-        images=TrainingConfig(steps=5_000, batch_size=128, ema_decay=0.998),
-        others={"N": TrainingConfig(steps=2_000, batch_size=1024)},
+        images=TrainingConfig(steps=1_300, batch_size=64, ema_decay=0.995),
+        others={"N": TrainingConfig(steps=1_000, batch_size=1024)},
     ),
     "leaves": Recipe(
         system=AppleLeaves,
@@ -152,7 +151,7 @@ RECIPES = {
         confounders={"U_C_B": Confounder(states=2)},
         rows=20_000,
         seed=20_300,
-        images=TrainingConfig(steps=4_000, batch_size=128, ema_decay=0.998),
+        images=TrainingConfig(steps=1_500, batch_size=64, ema_decay=0.995),
     ),
 }
 
