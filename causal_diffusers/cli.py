@@ -126,7 +126,7 @@ def _train(options: argparse.Namespace) -> None:
     output = options.output or recipe.output
     if output is None:
         raise ValueError("Where to save is not said. Add `--output DIR`, or the key `output`.")
-    print(recipe.plan(recipe.train(output)))
+    print(recipe.plan(recipe.train(output, on_report=print)))
     print(f'Saved. Load it with `CausalPipeline.from_pretrained("{output}")`.')
 
 

@@ -20,6 +20,7 @@ data: rows.csv                                # see causal_diffusers/sources.py,
                                               # {source: ..., split: train, rows: 100000, seed: 0}
 training:                                     # [fields of `TrainingConfig`]
   seed: 0
+  held_out: 0.1                               # the share of rows that the report is made from
   overrides: {I: {steps: 600, learning_rate: 5e-3}}
 output: my-pipeline                           # [or `--output`]
 include_backbones: false                      # [true copies frozen networks into the output]
@@ -36,7 +37,8 @@ import difflib
 import json
 import re
 import tempfile
-from collections.abc import Collection, Hashable, Iterable, Mapping
+import warnings
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,12 +49,13 @@ from causal_diffusers.sources import read_graph, read_rows
 if TYPE_CHECKING:
     from causal_diffusers.mechanisms import Mechanism
     from causal_diffusers.pipeline import CausalPipeline
-    from causal_diffusers.training import TrainingConfig, TrainingPlan
+    from causal_diffusers.training import FitReport, TrainingConfig, TrainingPlan
     from causal_diffusers.variables import Variable
 
 __all__ = ["Recipe"]
 
 _DATA = {"source", "split", "rows", "seed"}
+_NOT_CONFIG = {"overrides", "held_out"}
 _CATEGORICAL = {"width", "depth", "image_encoder"}
 _FLOW = {*_CATEGORICAL, "bins"}
 _ADAPTER = {"rank", "alpha", "target_modules", "condition_dropout", "codes", "image_encoder"}
@@ -174,7 +177,7 @@ class Recipe:
         from causal_diffusers.training import TrainingConfig
 
         fields = {field.name for field in dataclasses.fields(TrainingConfig)}
-        chosen = {key: value for key, value in self.training.items() if key != "overrides"}
+        chosen = {key: v for key, v in self.training.items() if key not in _NOT_CONFIG}
         if variable is not None:
             chosen |= self.training["overrides"][variable]
         _mapping(chosen, fields, "`training`")
@@ -192,13 +195,17 @@ class Recipe:
         overrides = {n: self.config(n).objective for n in self.training.get("overrides") or {}}
         return pipe.plan(self.config().objective, overrides)
 
-    def train(self, output: str | Path) -> CausalPipeline:
+    def train(
+        self, output: str | Path, on_report: Callable[[FitReport], object] | None = None
+    ) -> CausalPipeline:
         """Train the pipeline and save it; continue if it was interrupted.
 
         Checkpoints are kept in `checkpoints/` within the output.
 
         Arguments:
             output: Where to save the pipeline.
+            on_report: Called, once all is saved, with the report on rows that were held
+                out; None makes no report.
 
         Returns:
             The trained pipeline.
@@ -208,14 +215,21 @@ class Recipe:
             ValueError: If a value of the data is none of its variable.
         """
         from causal_diffusers.training import ModularTrainer
+        from causal_diffusers.training.report import MisfitWarning
 
         pipe, output = self.pipeline(), Path(output)
         overrides = {name: self.config(name) for name in self.training.get("overrides") or {}}
         with tempfile.TemporaryDirectory() as rehearsal:  # what cannot be saved is not trained
             pipe.save_pretrained(rehearsal, include_backbones=self.include_backbones)
-        rows = self._rows(pipe.variables)
-        ModularTrainer(pipe, rows, output / "checkpoints", self.config(), overrides).train()
+        rows, held_out = self._rows(pipe.variables), self.training.get("held_out")
+        folder, config = output / "checkpoints", self.config()
+        trainer = ModularTrainer(pipe, rows, folder, config, overrides, held_out)
+        trainer.train()
         pipe.save_pretrained(output, include_backbones=self.include_backbones)
+        if on_report is not None:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", MisfitWarning)  # the report says it
+                on_report(trainer.report())
         return pipe
 
     def _rows(self, variables: Mapping[str, Variable]) -> Mapping[str, Any]:

@@ -186,7 +186,7 @@ def train(
         for name, config in {**images, **recipe.others}.items()
     }
     config = TrainingConfig(seed=recipe.seed)
-    ModularTrainer(pipe, rows, checkpoints, config=config, overrides=overrides).train()
+    ModularTrainer(pipe, rows, checkpoints, config, overrides, held_out=0).train()
 
 
 def main() -> None:

@@ -261,7 +261,9 @@ def test_what_was_sampled_can_be_trained_on(saved, tmp_path, capsys):
         mechanisms={"I": "causal-diffusers/digits-ddpm"},
     )
     assert cli.main(["train", recipe, "--output", str(tmp_path / "trained")]) == 0
-    assert "CausalPipeline.from_pretrained(" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "CausalPipeline.from_pretrained(" in told
+    assert "rows that it was trained on)" in told  # the report, of too few rows to spare any
     assert sample(str(tmp_path / "trained"), tmp_path / "again", "--do", "W=b") == 0
 
 

@@ -149,6 +149,15 @@ def test_it_trains_and_saves(tmp_path):
     assert loaded(50, do={"X": 0}).values["Y"].count("a") > 40  # Y copies X in the rows
 
 
+@pytest.mark.parametrize(("held_out", "kind"), [(0.5, "20 held-out rows"), (0, "40 rows that it")])
+def test_it_reports_on_rows_that_are_held_out(held_out, kind, tmp_path):
+    training = {"steps": 60, "held_out": held_out}
+    recipe = Recipe.of({**MINIMAL, "data": write_rows(tmp_path), "training": training})
+    reports = []
+    recipe.train(tmp_path / "out", on_report=reports.append)
+    assert kind in str(reports[0])
+
+
 def test_what_cannot_be_saved_is_refused_before_training(tmp_path):
     base = make_tiny_base(tmp_path / "base")
     image = {"type": "image", "channels": 1, "height": 8, "width": 8}

@@ -7,6 +7,8 @@
 | MMD | `kernel` | floor and p-value by permutation | Gretton et al. (2012) |
 | FID, KID | `images` | what real images score | Heusel et al. (2017), Bińkowski et al. (2018) |
 | Classifier agreement | `agreement` | Wilson's interval | Odena et al. (2017) |
+| Real or made? | `pairs` | exact: chance is one half | Lopez-Paz & Oquab (2017) |
+| Rank among draws | `ranks` | Kolmogorov's law | Talts et al. (2018) |
 | What features tell of labels | `propensity` | cross-fitted, calibrated | Imbens (2000) |
 | Anything else | `bootstrap` | a percentile interval | Efron & Tibshirani (1993) |
 """

@@ -24,6 +24,9 @@ r"""How mechanisms learn: a plan, an objective for each district, one loop.
 | `log` | the JSON lines that it writes | |
 | `modular` | `ModularTrainer`: the whole plan | Rahman & Kocaoglu, 2024 |
 | `report` | does the model fit rows that it has not seen? | Lopez-Paz & Oquab, 2017 |
+| `past` | what the model says of a variable given its past | Tian & Pearl, 2002 |
+| `judgement` | labels and numbers, held against rows | Talts et al., 2018 |
+| `shown` | images, by what can be read from them | Odena, Olah & Shlens, 2017 |
 """
 
 from causal_diffusers.training.adversarial import AdversarialObjective
@@ -36,7 +39,7 @@ from causal_diffusers.training.modular import ModularTrainer
 from causal_diffusers.training.plan import PlannedStage, TrainingPlan
 from causal_diffusers.training.posterior import PosteriorObjective
 from causal_diffusers.training.reading import ReadingObjective
-from causal_diffusers.training.report import FitReport, report_fit
+from causal_diffusers.training.report import FitReport, MisfitWarning, report_fit
 from causal_diffusers.training.stage import train_stage
 
 __all__ = [
@@ -45,6 +48,7 @@ __all__ = [
     "FitReport",
     "Gain",
     "LikelihoodObjective",
+    "MisfitWarning",
     "ModularTrainer",
     "PlannedStage",
     "PosteriorObjective",

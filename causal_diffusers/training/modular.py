@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import warnings
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,7 +34,7 @@ from causal_diffusers.training.lessons import lessons_of
 from causal_diffusers.training.objective import Objective
 from causal_diffusers.training.origin import describe, made_from
 from causal_diffusers.training.plan import TrainingPlan
-from causal_diffusers.training.report import FitReport, report_fit
+from causal_diffusers.training.report import MOST_ROWS, FitReport, MisfitWarning, report_fit
 from causal_diffusers.variables import Experiment
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 __all__ = ["ModularTrainer"]
 
 District = tuple[str, ...]
+
+_ENOUGH = 500  # rows of which a tenth can be spared
 
 
 class ModularTrainer:
@@ -58,7 +61,9 @@ class ModularTrainer:
         overrides: How to train the district of a variable instead, by variable; for a
             confounded image, how to train its denoiser alone.
         held_out: The share of the rows that training does not see, in [0, 1), drawn at
-            random; `report` judges the model by them.
+            random; `report` judges the model by them. None takes a tenth, but no more than
+            the 2,000 rows that the report uses; and none of fewer than 500 rows, for 50
+            would judge little and training needs them all. 0 trains on every row.
 
     Raises:
         KeyError: If a variable has no column, or an override names no variable.
@@ -85,7 +90,7 @@ class ModularTrainer:
         output_dir: str | os.PathLike[str] | None = None,
         config: TrainingConfig = TrainingConfig(),  # noqa: B008 (frozen)
         overrides: Mapping[str, TrainingConfig] | None = None,
-        held_out: float = 0.0,
+        held_out: float | None = None,
     ) -> None:
         self.pipe, self.config = pipe, _checked("config", config)
         self.overrides = _checked_overrides(overrides)
@@ -122,12 +127,15 @@ class ModularTrainer:
                 )
         self.pipe.experiments = self.rows.experiments
 
-    def report(self, data: Columns | None = None) -> FitReport:
+    def report(self, data: Columns | None = None, *, num_images: int = 200) -> FitReport:
         """Compare the trained pipeline with rows that it was not trained on.
+
+        A variable that does not fit is warned about in words, by a `MisfitWarning`.
 
         Arguments:
             data: Such rows; if None those that were held out, and if none were the rows
                 of the training, which the report says.
+            num_images: How many images are generated for each image variable.
 
         Returns:
             The report; print it.
@@ -135,14 +143,25 @@ class ModularTrainer:
         Example:
             >>> from causal_diffusers import Categorical, CausalPipeline
             >>> pipe = CausalPipeline.from_graph("X", {"X": Categorical([0, 1])})
-            >>> trainer = ModularTrainer(pipe, {"X": [0, 1] * 200}, held_out=0.5)
-            >>> trainer.report().num_rows
-            200
+            >>> trainer = ModularTrainer(
+            ...     pipe, {"X": [0, 1] * 300}, config=TrainingConfig(steps=50)
+            ... )
+            >>> trainer.train()
+            >>> report = trainer.report()
+            >>> report.num_rows, report.is_good
+            (60, True)
         """
         rows = (self.aside or self.rows) if data is None else data
-        return report_fit(
-            self.pipe, rows, num_trained=len(self.rows), are_held_out=rows is not self.rows
+        report = report_fit(
+            self.pipe,
+            rows,
+            num_images=num_images,
+            num_trained=len(self.rows),
+            are_held_out=rows is not self.rows,
         )
+        if not report.is_good:
+            warnings.warn(str(report), MisfitWarning, stacklevel=2)
+        return report
 
     def objectives(self, variables: Collection[str]) -> tuple[Objective, ...]:
         """Build the objectives that train a district, or districts of an h-node together.
@@ -271,13 +290,14 @@ class _Lesson:
     folder: Path | None
 
 
-def _split(rows: Rows, share: float) -> tuple[Rows, Rows | None]:
+def _split(rows: Rows, share: float | None) -> tuple[Rows, Rows | None]:
     """Put a share of the rows aside."""
-    aside = round(share * len(rows))
-    if not 0 <= share < 1 or aside == len(rows) or (share and not aside):
+    tenth = min(MOST_ROWS, len(rows) // 10) if len(rows) >= _ENOUGH else 0
+    aside = tenth if share is None else round(share * len(rows))
+    if share is not None and (not 0 <= share < 1 or aside == len(rows) or (share and not aside)):
         raise ValueError(
             f"`held_out` is the share of the {len(rows)} rows that training does not see, in "
-            f"[0, 1): got {share!r}. 0.05 is usual with a few thousand rows."
+            f"[0, 1): got {share!r}. None takes a tenth, up to {MOST_ROWS:,} rows."
         )
     if not aside:
         return rows, None
