@@ -97,7 +97,7 @@ BASES = {
     "mnist-ddpm": Base(mnist, (24, 48, 64), "epsilon", 2600, 20_262),
     "bars-ddpm": Base(bars, (32, 48), "v_prediction", 2200, 20_280, head=16),
     "xray-ddpm": Base(xrays, (16, 32, 64), "v_prediction", 2500, 20_263),
-    "leaf-ddpm": Base(leaves, (16, 32, 64), "v_prediction", 1800, 20_300),
+    "leaf-ddpm": Base(leaves, (16, 32, 64), "v_prediction", 800, 20_300),
 }
 
 

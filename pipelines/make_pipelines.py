@@ -151,7 +151,7 @@ RECIPES = {
         confounders={"U_C_B": Confounder(states=2)},
         rows=20_000,
         seed=20_300,
-        images=TrainingConfig(steps=1_500, batch_size=64, ema_decay=0.995),
+        images=TrainingConfig(steps=1_000, batch_size=64, ema_decay=0.995),
     ),
 }
 
