@@ -18,15 +18,17 @@ References:
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
-__all__ = ["ChannelGates", "GatedLoRA"]
+__all__ = ["ChannelGates", "GatedLoRA", "unadapted"]
 
+_N = TypeVar("_N", bound=nn.Module)
 _LAYERS = nn.Conv2d, nn.ConvTranspose2d, nn.Linear
 
 
@@ -179,3 +181,36 @@ class ChannelGates(nn.Module):
     def __getstate__(self) -> dict[str, Any]:
         """Leave the gates of the last batch, which may carry gradients, out of copies."""
         return {**self.__dict__, "gates": ()}
+
+
+def unadapted(network: _N) -> _N:
+    """Give a frozen network as it was before it was adapted; its weights are shared.
+
+    Arguments:
+        network: The network, which keeps its adapters.
+
+    Returns:
+        Another network around the same frozen tensors, without adapters.
+
+    Example:
+        >>> import torch
+        >>> network = nn.Sequential(nn.Linear(3, 3))
+        >>> x, weight = torch.ones(2, 3), network[0].weight
+        >>> before = network(x)
+        >>> _ = GatedLoRA(network, 4, rank=2, alpha=2, target_modules=["0"])
+        >>> bare = unadapted(network)
+        >>> torch.equal(bare(x), before), bare[0].weight is weight
+        (True, True)
+    """
+    shared = {id(t): t for t in [*network.parameters(), *network.buffers()]}
+    bare = copy.deepcopy(network, {**shared})
+    for module in list(bare.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, LoraLayer):
+                setattr(module, name, child.get_base_layer())
+        if hasattr(module, "peft_config"):
+            del module.peft_config
+        for key, hook in list(module._forward_hooks.items()):
+            if isinstance(hook, _Scale):
+                del module._forward_hooks[key]
+    return bare

@@ -8,7 +8,7 @@ import torch
 from diffusers import UNet2DConditionModel, UNet2DModel
 from torch import nn
 
-from causal_diffusers.adapters import GatedLoRA
+from causal_diffusers.adapters import ChannelGates, GatedLoRA, unadapted
 
 
 def network():
@@ -159,3 +159,32 @@ def test_it_works_for_denoisers_that_take_other_conditions(generator):
         assert torch.equal(unet(x, 3, **extra).sample, before)
         move(unet, generator)
         assert not torch.equal(unet(x, 3, **extra).sample, before)
+
+
+def test_a_network_without_its_adapters_is_what_it_was(generator):
+    """Frozen tensors are shared, and what was adapted stays so."""
+    frozen = network()
+    before, gates = frozen(X), adapt(frozen)
+    move(frozen, generator)
+    gates.set_context(C)
+    after, bare = frozen(X), unadapted(frozen)
+    assert torch.equal(bare(X), before)
+    assert torch.equal(frozen(X), after)
+    assert not torch.equal(after, before)
+    assert bare[0].weight is frozen[0].get_base_layer().weight
+    assert {name for name, _ in bare.named_parameters()} == {
+        name for name, _ in network().named_parameters()
+    }
+    again = adapt(bare)  # it can be adapted anew
+    again.set_context(C)
+    assert torch.equal(bare(X), before)
+
+
+def test_channel_gates_are_taken_off_too(generator):
+    frozen = network()
+    before, gates = frozen(X), ChannelGates(frozen, 4)
+    with torch.no_grad():
+        gates.head.weight.normal_(generator=generator)
+    gates.set_context(C)
+    assert not torch.equal(frozen(X), before)
+    assert torch.equal(unadapted(frozen)(X), before)

@@ -9,7 +9,8 @@ $$ \max_x \mathrm{TV}\big(P_{G'}(y \mid do(x)), P_G(y \mid do(x))\big) ? $$
 Where the estimand stays the same functional of the data, the answer cannot move and
 nothing is trained. Else only the districts that the change touches are trained anew: those
 with a member whose parents, confounders or district changed, as far as the query needs
-them. All other components are those of the pipeline itself.
+them. All other components are those of the pipeline itself. An image is trained anew on the
+same frozen network, from its trained adapter where the shapes allow.
 
 References:
     Making sense of sensitivity: extending omitted variable bias (Cinelli & Hazlett, 2020).
@@ -18,10 +19,10 @@ References:
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import os
 import time
+from collections import Counter
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,110 +35,26 @@ from causal_diffusers.errors import NotIdentifiableError
 from causal_diffusers.graphs import ADMG
 from causal_diffusers.graphs.changes import changed_graphs
 from causal_diffusers.graphs.estimand import Estimand
+from causal_diffusers.inference.changed import ChangedGraph, SensitivityTable
 from causal_diffusers.inference.interventional import sample
-from causal_diffusers.mechanisms import CategoricalMechanism, Mechanism
+from causal_diffusers.mechanisms import SamplingOptions
+from causal_diffusers.mechanisms.pretrained import PretrainedMechanism
+from causal_diffusers.mechanisms.renewal import renew, start_from
 from causal_diffusers.metrics import total_variation
 from causal_diffusers.query import Query
 from causal_diffusers.seeding import draw_seed, spawn
 from causal_diffusers.training.config import TrainingConfig
 from causal_diffusers.training.data import Columns, Rows
 from causal_diffusers.training.lessons import lessons_of
+from causal_diffusers.training.objective import Objective
 from causal_diffusers.variables import Categorical
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from causal_diffusers.pipeline import CausalPipeline
 
-__all__ = ["ChangedGraph", "SensitivityTable", "sensitivity"]
+__all__ = ["sensitivity"]
 
-
-@dataclasses.dataclass(frozen=True)
-class ChangedGraph:
-    """What becomes of a query in a graph that differs by one edge.
-
-    Arguments:
-        change: What was changed, such as `"remove X -> Y"`.
-        estimand: What the query equals there, as text; None if it is not identifiable.
-        moved: The largest total variation between the new answer and that of the
-            pipeline; None where there is no new answer.
-        answer: The new answer, probabilities with an axis for each value of the query,
-            then one for the values of the outcomes.
-        retrained: The districts that were trained for it.
-        note: Why there is no new answer, or why it cannot differ.
-        seconds: How long it took.
-
-    Example:
-        >>> ChangedGraph("add X <-> Y", None, None, None).is_identifiable
-        False
-    """
-
-    change: str
-    estimand: str | None
-    moved: float | None
-    answer: Tensor | None
-    retrained: tuple[tuple[str, ...], ...] = ()
-    note: str = ""
-    seconds: float = 0.0
-
-    @property
-    def is_identifiable(self) -> bool:
-        """Whether the query is identifiable in the changed graph."""
-        return self.estimand is not None
-
-
-@dataclasses.dataclass(frozen=True)
-class SensitivityTable:
-    """How a query fares in every graph that differs by one edge.
-
-    Arguments:
-        query: The query, as text.
-        answer: The answer of the pipeline itself; None if it is not identifiable.
-        rows: The changed graphs.
-
-    Example:
-        >>> table = SensitivityTable("P(Y | do(X))", None, (ChangedGraph("x", None, None, None),))
-        >>> len(table.rows), table["x"].is_identifiable
-        (1, False)
-    """
-
-    query: str
-    answer: Tensor | None
-    rows: tuple[ChangedGraph, ...]
-
-    def __getitem__(self, change: str) -> ChangedGraph:
-        """Look up a change by its text."""
-        return {row.change: row for row in self.rows}[change]
-
-    def to_pandas(self) -> pd.DataFrame:
-        """Put it in a table, a row for each change.
-
-        Example:
-            >>> SensitivityTable("P(Y)", None, ()).to_pandas().shape
-            (0, 7)
-        """
-        import pandas as pd
-
-        kept = [f.name for f in dataclasses.fields(ChangedGraph) if f.name != "answer"]
-        records = [
-            {**{name: getattr(row, name) for name in kept}, "identifiable": row.is_identifiable}
-            for row in self.rows
-        ]
-        return pd.DataFrame(records, columns=[*kept, "identifiable"])
-
-    def __str__(self) -> str:
-        """Write a line for each change, those that matter most first."""
-
-        def place(row: ChangedGraph) -> tuple[bool, float]:
-            return row.is_identifiable, -(row.moved or 0.0)
-
-        status = "" if self.answer is not None else " (not identifiable from the graph itself)"
-        lines = [f"{self.query}{status}, one edge changed:"]
-        for row in sorted(self.rows, key=place):
-            moved = "no answer" if row.moved is None else f"moves by {row.moved:.3f}"
-            what = moved if row.is_identifiable else "NOT IDENTIFIABLE"
-            lines.append(f"  {row.change:28} {what}{f' ({row.note})' if row.note else ''}")
-        return "\n".join(lines)
+_Lesson = tuple[tuple[str, ...], Objective]  # the module that it belongs to, and what is minimised
 
 
 def sensitivity(
@@ -146,15 +63,17 @@ def sensitivity(
     data: Columns,
     *,
     config: TrainingConfig = TrainingConfig(),  # noqa: B008 (frozen)
+    overrides: Mapping[str, TrainingConfig] | None = None,
     edges: Collection[tuple[str, str]] | None = None,
     num_samples: int = 20_000,
+    num_inference_steps: int | None = None,
     output_dir: str | os.PathLike[str] | None = None,
 ) -> SensitivityTable:
     r"""Ask a query again in every graph that differs by one edge.
 
-    Mechanisms other than `CategoricalMechanism` are reused where the change does not touch
-    them; where it does the row has no answer and says so, for to train an image anew takes
-    hours and choices that are the user's.
+    Where an image is touched it is trained anew as well, which takes its time: say by
+    `overrides` how long, or by `edges` which changes matter. A row that has no answer for
+    another reason says so.
 
     References:
         Cinelli & Hazlett (2020).
@@ -165,9 +84,14 @@ def sensitivity(
             with values or without.
         data: The rows that it was trained on.
         config: How to train what has to be trained anew.
+        overrides: How to train a variable instead, by variable, as in `ModularTrainer`; of a
+            district the config of the first that is named, of an image that of its denoiser
+            alone.
         edges: Pairs of variables; only changes between such two are looked at. None looks
             at all.
-        num_samples: How many draws each answer rests on.
+        num_samples: How many draws each answer rests on. Where an image lies on the way
+            from cause to outcome, each draw is an image.
+        num_inference_steps: In how many steps an image is drawn; None for the default.
         output_dir: Where finished districts are kept, so that a run that was stopped can
             go on. None keeps nothing.
 
@@ -196,8 +120,12 @@ def sensitivity(
     _check_categorical(asked, pipe)
     for pair in edges or ():
         pipe.graph.select(pair, "edges")
+    rows, options = (
+        Rows(data, pipe.variables).observational(),
+        SamplingOptions(num_inference_steps),
+    )
     study = _Study(
-        pipe, asked, Rows(data, pipe.variables).observational(), config, num_samples, output_dir
+        pipe, asked, rows, config, num_samples, output_dir, overrides=overrides, options=options
     )
     chosen = None if edges is None else {frozenset(pair) for pair in edges}
     changes = [c for c in changed_graphs(pipe.graph) if chosen is None or c[1] in chosen]
@@ -216,9 +144,14 @@ class _Study:
         config: TrainingConfig,
         num_samples: int,
         output_dir: str | os.PathLike[str] | None,
+        *,
+        overrides: Mapping[str, TrainingConfig] | None = None,
+        options: SamplingOptions = SamplingOptions(),  # noqa: B008 (frozen)
     ) -> None:
         self.pipe, self.query, self.rows, self.config = pipe, query, rows, config
-        self.num_samples = num_samples
+        self.num_samples, self.options = num_samples, options
+        self.overrides = dict(overrides or {})
+        pipe.graph.select(self.overrides, "overrides")
         self.folder = None if output_dir is None else Path(output_dir)
         self.estimand = _estimand(query, pipe.graph)
         self.answer = None if self.estimand is None else self.ask(pipe)
@@ -233,11 +166,11 @@ class _Study:
         if same:
             return ChangedGraph(change, text, 0.0, self.answer, note="same estimand")
         changed = self._districts_to_train(graph)
-        touched = {n for d in changed for n in d} | self._unlike(graph)
-        if stuck := [n for n in graph.variables if n in touched and not self._can_renew(n)]:
-            note = f"{', '.join(stuck)} would have to be trained anew"
-            return ChangedGraph(change, text, None, None, note=note)
-        answer = self.ask(self._trained(change, graph, changed))
+        try:
+            pipe, lessons = self._prepared(change, graph, changed)
+        except (TypeError, ValueError) as error:  # no such mechanism in this graph
+            return ChangedGraph(change, text, None, None, note=f"cannot be trained anew: {error}")
+        answer = self.ask(self._trained(change, pipe, lessons))
         moved = None if self.answer is None else total_variation(answer, self.answer).max().item()
         seconds = time.perf_counter() - started
         return ChangedGraph(change, text, moved, answer, tuple(changed), seconds=seconds)
@@ -258,6 +191,7 @@ class _Study:
                 do={name: at[name] for name in query.do},
                 given={name: at[name] for name in query.given},
                 generator=spawn(self.config.seed, "sensitivity"),
+                options=self.options,
             )
             if len(query.outcomes) == 1:
                 answers.append(drawn.probabilities[query.outcomes[0]].double().mean(dim=0))
@@ -288,28 +222,48 @@ class _Study:
         own = self.pipe.graph
         return {n for n in graph.variables if _signature(graph, n) != _signature(own, n)}
 
-    def _can_renew(self, name: str) -> bool:
-        return isinstance(self.pipe.components[name], CategoricalMechanism)
+    def _prepared(
+        self, change: str, graph: ADMG, changed: list[tuple[str, ...]]
+    ) -> tuple[CausalPipeline, list[_Lesson]]:
+        """Build the pipeline of a changed graph, and what has to be learned for it.
 
-    def _trained(self, change: str, graph: ADMG, changed: list[tuple[str, ...]]) -> CausalPipeline:
-        """Build the pipeline of a changed graph from the old components and trained ones."""
+        What is trained together with a changed district is trained anew with it.
+        """
+        anew, before = {name for district in changed for name in district}, set()
+        pipe, touched = self.pipe, []
+        while anew != before:
+            before = set(anew)
+            pipe = self._rebuilt(change, graph, anew | self._unlike(graph))
+            touched = [each for each in pipe.plan().modules if anew & set(each[1])]
+            anew = anew.union(*(set(module) for _, module, _ in touched))
+        return pipe, [
+            (module, lesson)
+            for planned, module, objective in touched
+            for lesson in lessons_of(objective, module, planned.stage, pipe.scm, self.config)
+        ]
+
+    def _trained(
+        self, change: str, pipe: CausalPipeline, lessons: list[_Lesson]
+    ) -> CausalPipeline:
+        """Take the lessons."""
         from causal_diffusers.training.stage import train_stage
 
-        anew = {name for district in changed for name in district}
-        pipe = self._rebuilt(change, graph, anew | self._unlike(graph))
         slug = change.replace("<->", "and").replace("->", "to").replace(" ", "_")
-        for planned, module, objective in pipe.plan().modules:
-            if not anew & set(module):
-                continue
+        alone = Counter(module for module, _ in lessons)
+        for module, lesson in lessons:
+            folder = None if self.folder is None else self.folder / slug / "+".join(module)
+            if folder is not None and alone[module] > 1:
+                folder = folder / lesson.name
+            named = [n for n in module if n in self.overrides and n in lesson.components]
+            config = self.overrides[named[0]] if named else self.config
             label = "{" + ", ".join(module) + "}"
-            for lesson in lessons_of(objective, module, planned.stage, pipe.scm, self.config):
-                folder = None if self.folder is None else self.folder / slug / "+".join(module)
-                train_stage(lesson, self.rows, self.config, label=label, folder=folder)
+            train_stage(lesson, self.rows, config, label=label, folder=folder)
         return pipe
 
     def _rebuilt(self, change: str, graph: ADMG, anew: set[str]) -> CausalPipeline:
         """Make a pipeline whose new components start from weights of their own."""
         old, own = self.pipe.components, self.pipe.confounders
+        mechanisms = self.pipe.mechanisms
         kinds = set(own.values())
         default = {"default": next(iter(kinds))} if len(kinds) == 1 else {}
         seen = {u: own.get(u, default.get("default")) for u in graph.confounders}
@@ -318,21 +272,16 @@ class _Study:
             pipe = type(self.pipe).from_graph(
                 graph,
                 self.pipe.variables,
-                {n: _renewed(old[n]) if n in anew else old[n] for n in graph.variables},
+                {n: renew(mechanisms[n]) if n in anew else old[n] for n in graph.variables},
                 {u: confounder for u, confounder in seen.items() if confounder is not None},
             )
+        for name in anew:
+            if isinstance(mechanisms[name], PretrainedMechanism):
+                start_from(pipe.mechanisms[name], mechanisms[name])
         for name, prior in pipe.scm.priors.items():
             if name in self.pipe.scm.priors and not anew & set(graph.confounders[name]):
                 prior.load_state_dict(self.pipe.scm.priors[name].state_dict())
         return pipe
-
-
-def _renewed(mechanism: Mechanism) -> Mechanism:
-    """Make a mechanism of the same kind and size, not yet bound."""
-    if not isinstance(mechanism, CategoricalMechanism):
-        return mechanism
-    sizes = {name: mechanism.config[name] for name in ("width", "depth")}
-    return CategoricalMechanism(**sizes)
 
 
 def _signature(graph: ADMG, name: str) -> tuple[object, object]:

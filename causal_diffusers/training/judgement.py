@@ -31,7 +31,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
@@ -110,8 +110,7 @@ class Judge:
     def codes(self) -> RepresentationReport:
         """The report on the codes of all confounded images, of rows in which nothing was set."""
         rows = {n: v[self._untouched(self.values)] for n, v in self.values.items()}
-        variables: Mapping[str, Any] = self.pipe.variables
-        columns = {n: variable.decode(rows[n]) for n, variable in variables.items()}
+        columns = {n: cast(Any, v).decode(rows[n]) for n, v in self.pipe.variables.items()}
         return RepresentationReport.of(
             self.pipe, columns, config=_LOOKING, num_samples=self.num_images
         )

@@ -15,7 +15,8 @@ from causal_diffusers import (
 from causal_diffusers.graphs import ADMG, identify
 from causal_diffusers.graphs.changes import changed_graphs
 from causal_diffusers.inference import sensitivity
-from causal_diffusers.inference.sensitivity import SensitivityTable, _Study
+from causal_diffusers.inference.changed import SensitivityTable
+from causal_diffusers.inference.sensitivity import _Study
 from causal_diffusers.systems import DiscreteSCM
 from causal_diffusers.training.data import Rows
 
@@ -86,7 +87,7 @@ def test_the_rest_is_the_pipelines_own_and_does_not_move(trained):
     study = _Study(pipe, query, Rows(rows, pipe.variables), TrainingConfig(steps=2), 10, None)
     graph = {c: G for c, _, G in changed_graphs(pipe.graph)}["remove Z -> Y"]
     changed = study._districts_to_train(graph)
-    other = study._trained("remove Z -> Y", graph, changed)
+    other = study._trained("remove Z -> Y", *study._prepared("remove Z -> Y", graph, changed))
     assert changed == [("Y",)]
     assert other.components["Z"] is pipe.components["Z"]
     assert other.components["X"] is pipe.components["X"]
