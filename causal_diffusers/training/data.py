@@ -195,13 +195,36 @@ class Rows:
 
     def observational(self) -> Rows:
         """Keep the rows in which nothing was set; refuse a data set without any."""
-        masks = [self._columns[n] for n in self._with_masks(self.variables) if n.startswith("do(")]
+        return self.untouched([name for name in self.variables if mask_of(name) in self.variables])
+
+    def untouched(self, names: Collection[str]) -> Rows:
+        """Keep the rows in which none of some variables was set by hand.
+
+        Arguments:
+            names: The variables.
+
+        Returns:
+            These rows, which say `do(X)` of nothing.
+
+        Raises:
+            ValueError: If there is no such row.
+
+        Example:
+            >>> from causal_diffusers.variables import Categorical
+            >>> columns = {"X": [0, 1, 1], "intervened": ["", "X", ""]}
+            >>> len(Rows(columns, {"X": Categorical([0, 1])}).untouched(["X"]))
+            2
+        """
+        masks = [self._columns.get(mask_of(name)) for name in names]
         every = [mask for mask in masks if isinstance(mask, Tensor)]
         is_set = torch.stack(every).amax(dim=0) if every else torch.zeros(self._size)
         if bool((is_set > 0).all()):
-            raise ValueError("Rows in which nothing was set by hand are needed: got none.")
+            raise ValueError(
+                f"Rows in which none of {', '.join(names)} was set by hand are needed: got none."
+            )
         taken = self.take((is_set == 0).nonzero().squeeze(1))
-        taken.variables = {n: v for n, v in self.variables.items() if not n.startswith("do(")}
+        masked = {mask_of(name) for name in self.variables}
+        taken.variables = {n: v for n, v in self.variables.items() if n not in masked}
         return taken
 
     def counts(self, names: Sequence[str]) -> tuple[dict[str, Tensor], Tensor]:

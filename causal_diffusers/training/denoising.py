@@ -24,6 +24,7 @@ from torch import Tensor
 from causal_diffusers.mechanisms import DiffusionMechanism
 from causal_diffusers.mechanisms.diffusion import CODE
 from causal_diffusers.training.config import Descent
+from causal_diffusers.training.data import Rows
 from causal_diffusers.training.objective import Objective
 
 __all__ = ["DenoisingObjective"]
@@ -47,7 +48,6 @@ class DenoisingObjective(Objective):
     """
 
     name = "denoising"
-    reads_experiments = True  # it is given no row in which the image was set
 
     def __init__(self, name: str, mechanism: DiffusionMechanism) -> None:
         if not mechanism.is_bound or mechanism.backbone is None:
@@ -60,6 +60,10 @@ class DenoisingObjective(Objective):
         if self.is_confounded:  # one lesson of several in its district
             self.name = f"denoising-{name}"
         self._bound = mechanism, mechanism.backbone  # in a tuple: `parts` registers them
+
+    def select(self, rows: Rows) -> Rows:
+        """Keep the rows in which nobody set the image; see `Objective.select`."""
+        return rows.free([self.variable])
 
     @property
     def defaults(self) -> Descent:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from causal_diffusers.training.data import Rows
+from causal_diffusers.training.intervened import mask_of
 from causal_diffusers.variables import Variable
 
 __all__ = ["derive"]
@@ -29,7 +30,8 @@ def derive(
         compute: Gives its encoded values from those of the source, row by row.
 
     Returns:
-        The rows with the new column; it is known again by its source.
+        The rows with the new column; it is known again by its source, and was set where
+        that was.
 
     Example:
         >>> from causal_diffusers.variables import Categorical
@@ -46,5 +48,7 @@ def derive(
     more = copy.copy(rows)
     more.variables = {**rows.variables, name: variable}
     more._columns, more._derived = {**rows._columns}, {**rows._derived, name: column}
+    if isinstance(mask := rows._columns.get(mask_of(source)), Tensor):
+        more._add_masks({name: mask})
     more._digests = {**rows._digests, name: f"from {rows.fingerprint([source])}"}
     return more

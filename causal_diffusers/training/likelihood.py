@@ -80,7 +80,6 @@ class LikelihoodObjective(Objective):
     """
 
     name = "likelihood"
-    reads_experiments = True
 
     def __init__(
         self,
@@ -95,6 +94,7 @@ class LikelihoodObjective(Objective):
         parents = {p: v for m in known.values() for p, v in m.parents.items()}
         super().__init__({**known, **priors}, tuple(sorted({*known, *parents})))
         self.mechanisms, self.priors, self.images = known, dict(priors), images
+        self.variables = tuple(mechanisms)
         self.confounders, self.draws = dict(confounders), draws
         seen = [*parents.values(), *(m.variable for m in known.values())]
         self._is_discrete = all(isinstance(v, Categorical) for v in seen)
@@ -128,6 +128,10 @@ class LikelihoodObjective(Objective):
         states = math.prod(u.states or 1 for u in self.confounders.values())
         is_finite = all(u.states for u in self.confounders.values())
         return states * (1 if is_finite else self.draws)
+
+    def select(self, rows: Rows) -> Rows:
+        """Keep the rows in which not all variables were set; see `Objective.select`."""
+        return rows.free(self.variables)
 
     def derive(self, rows: Rows) -> Rows:
         """Read the codes of the confounded images; see `Objective.derive`."""

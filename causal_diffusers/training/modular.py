@@ -29,13 +29,11 @@ from causal_diffusers.seeding import spawn
 from causal_diffusers.training.checkpoint import Checkpoint, StageFiles
 from causal_diffusers.training.config import TrainingConfig
 from causal_diffusers.training.data import Columns, Rows
-from causal_diffusers.training.intervened import INTERVENED
 from causal_diffusers.training.lessons import lessons_of
 from causal_diffusers.training.objective import Objective
 from causal_diffusers.training.origin import describe, made_from
 from causal_diffusers.training.plan import TrainingPlan
 from causal_diffusers.training.report import MOST_ROWS, FitReport, MisfitWarning, report_fit
-from causal_diffusers.variables import Experiment
 
 if TYPE_CHECKING:
     from causal_diffusers.pipeline import CausalPipeline
@@ -195,29 +193,19 @@ class ModularTrainer:
         objectives = self.objectives(module)
         label, folder = "{" + ", ".join(module) + "}", self._folder(module)
         if len(objectives) == 1:
-            rows, config = self._rows(module, objectives[0]), self._config(module)
+            rows, config = objectives[0].select(self.rows), self._config(module)
             return [_Lesson(label, objectives[0], rows, config, folder)]
         taught = [[name for name in module if name in o.components] for o in objectives]
         return [
             _Lesson(
                 f"{label}, {o.name}",
                 o,
-                self._rows(module, o),
+                o.select(self.rows),
                 self._config(names),
                 None if folder is None else folder / o.name,
             )
             for o, names in zip(objectives, taught, strict=True)
         ]
-
-    def _rows(self, module: District, objective: Objective) -> Rows:
-        """Give the rows that say how a module is made."""
-        if not (objective.reads_experiments or self.rows.experiments == (Experiment(),)):
-            raise ValueError(
-                f"`{INTERVENED}` is understood by the likelihood and by denoising: got it for "
-                f"{write_set(module)}, which is trained by {objective.name}. Choose "
-                '`objective="likelihood"`, or drop the rows in which something was set.'
-            )
-        return self.rows.free(module)
 
     def _planned(self) -> TrainingPlan:
         """Plan with the objectives that the configs choose."""

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from causal_diffusers.mechanisms import Component
 from causal_diffusers.training.config import Descent
 from causal_diffusers.training.data import Rows
+from causal_diffusers.training.intervened import INTERVENED
 from causal_diffusers.training.player import Opponent
+from causal_diffusers.variables import Experiment
 
 __all__ = ["Objective"]
 
@@ -36,7 +38,6 @@ class Objective(nn.Module, abc.ABC):
 
     name: str
     betas: tuple[float, float] = (0.9, 0.999)  # of Adam
-    reads_experiments = False  # whether it knows what to do with rows under an intervention
 
     def __init__(self, components: Mapping[str, Component], columns: tuple[str, ...]) -> None:
         super().__init__()
@@ -63,6 +64,27 @@ class Objective(nn.Module, abc.ABC):
     def made_from(self) -> dict[str, Any]:
         """What its minimum depends on besides components, config and data, in JSON."""
         return {}
+
+    def select(self, rows: Rows) -> Rows:
+        """Keep the rows that it learns from: what was set does not tell how it is made.
+
+        Arguments:
+            rows: The data, of one regime or several.
+
+        Returns:
+            Those rows, which say `do(X)` of what it trains only.
+
+        Raises:
+            ValueError: If there is none, or if it cannot learn from rows of experiments.
+        """
+        if rows.experiments != (Experiment(),):
+            raise ValueError(
+                f"`{INTERVENED}` is not understood by every objective: got rows in which "
+                f"something was set, for {self.name} training of {', '.join(self.components)}. "
+                "Choose "
+                '`objective="likelihood"`, or drop those rows.'
+            )
+        return rows
 
     def prepare(self, rows: Rows, seed: int, device: torch.device) -> None:
         """Look at the data and at what is already trained, before the first step.

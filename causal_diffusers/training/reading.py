@@ -38,6 +38,7 @@ from torch.nn.functional import one_hot
 from causal_diffusers.mechanisms import CategoricalMechanism, DiffusionMechanism, Mechanism
 from causal_diffusers.mechanisms.representation import code_of
 from causal_diffusers.training.config import Descent
+from causal_diffusers.training.data import Rows
 from causal_diffusers.training.objective import Objective
 from causal_diffusers.variables import Categorical, Continuous, Variable
 
@@ -83,6 +84,10 @@ class ReadingObjective(Objective):
             self.judges = nn.ModuleDict(
                 {f"{v}, {w}": self._judge(v, w) for v in self.images for w in self._others(v)}
             )
+
+    def select(self, rows: Rows) -> Rows:
+        """Keep the rows in which no member was set, for those show what confounds them."""
+        return rows.untouched(self.members)
 
     @property
     def defaults(self) -> Descent:

@@ -279,7 +279,7 @@ def test_observational_rows_are_those_in_which_nothing_was_set():
 
 def test_without_observational_rows_there_are_none():
     columns = {"X": [0, 1], "Y": [1, 0], "intervened": ["X", "Y"]}
-    with pytest.raises(ValueError, match="nothing was set by hand are needed: got none"):
+    with pytest.raises(ValueError, match="was set by hand are needed: got none"):
         Rows(columns, dict.fromkeys("XY", Categorical([0, 1]))).observational()
 
 

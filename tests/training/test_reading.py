@@ -16,7 +16,7 @@ from causal_diffusers.mechanisms.representation import code_of
 from causal_diffusers.training import stage as stage_module
 from causal_diffusers.training.lessons import objective_of
 from causal_diffusers.training.reading import ReadingObjective
-from quadrants import apart, classes_of, distance, draw, joint, rows
+from quadrants import HIDDEN, STAY, apart, classes_of, distance, draw, joint, rows
 from tiny import make_tiny_base
 
 TWO, PICTURE = Categorical([0, 1]), Image(1, 8, 8)
@@ -211,3 +211,69 @@ def test_building_a_reading_moves_no_random_state(base):
     one, two = (ReadingObjective(mechanisms, seed=3).judges.state_dict() for _ in range(2))
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+BOW = torch.tensor([[0.05, 0.9, 0.1, 0.95], [0.1, 0.95, 0.5, 0.9]])  # P(l = 1 | c mod 2, u)
+
+
+def bow_rows(number, *, is_set, seed=0):
+    """Draw I and L, where I is a cause of L as well; or set I to any quadrant."""
+    generator = torch.Generator().manual_seed(seed)
+    u = torch.multinomial(HIDDEN, number, replacement=True, generator=generator)
+    c = torch.multinomial(STAY[u], 1, generator=generator).squeeze(1)
+    c = torch.randint(4, (number,), generator=generator) if is_set else c
+    label = torch.bernoulli(BOW[c % 2, u], generator=generator).long()
+    return {"I": draw(c, generator), "L": label, "intervened": ["I" if is_set else ""] * number}
+
+
+def test_rows_in_which_an_image_was_set_teach_what_listens_to_it(base):
+    """Each lesson takes its own rows; the law of the code is not asked where I was set."""
+    one, other = bow_rows(30, is_set=False), bow_rows(12, is_set=True)
+    both = {name: [*one[name], *other[name]] for name in one}
+    pipe = CausalPipeline.from_graph(
+        "I -> L; U: I, L",
+        {"I": Image(1, 8, 8), "L": Categorical([0, 1])},
+        {"I": DiffusionMechanism.from_pretrained(base, rank=2, codes=4)},
+        {"U": Confounder(states=2)},
+    )
+    lessons = ModularTrainer(pipe, both, config=TrainingConfig(steps=2, batch_size=8), held_out=0)
+    reading, likelihood, denoising = lessons.objectives("IL")
+    assert [len(o.select(lessons.rows)) for o in (reading, likelihood, denoising)] == [30, 42, 30]
+    told = likelihood.derive(likelihood.select(lessons.rows)).batch(torch.arange(42))
+    assert told["do(phi(I))"].tolist() == [0] * 30 + [1] * 12
+    losses = likelihood({n: told[n] for n in told if n != "I" or "I" in likelihood.columns}, 0)
+    with torch.no_grad():
+        for p in pipe.mechanisms["I"].head.parameters():
+            p.add_(torch.randn(p.shape, generator=torch.Generator().manual_seed(0)))
+    moved = likelihood(told, 0) != losses
+    assert moved[:30].any()
+    assert not moved[30:].any()
+    lessons.train()
+    assert pipe.experiments[1].variables == ("I",)
+
+
+@pytest.mark.slow
+def test_an_image_that_was_set_by_hand_identifies_a_bow(base):
+    """P(L | do(I)) is not identifiable from observation, and off by .2 if it is taken so."""
+    truth = torch.einsum("u,cu->c", HIDDEN, BOW)
+    weight = torch.einsum("u,uc->cu", HIDDEN, STAY)
+    naive = (BOW[torch.arange(4) % 2] * weight / weight.sum(1, keepdim=True)).sum(1)
+    assert (naive - truth[torch.arange(4) % 2]).abs().max() > 0.2
+    parts = [bow_rows(5000, is_set=flag, seed=seed) for seed, flag in enumerate((False, True))]
+    both = {name: [x for part in parts for x in part[name]] for name in parts[0]}
+    pipe = CausalPipeline.from_graph(
+        "I -> L; U: I, L",
+        {"I": Image(1, 8, 8), "L": Categorical([0, 1])},
+        {"I": DiffusionMechanism.from_pretrained(base, rank=2, codes=8)},
+        {"U": Confounder(states=4)},
+    )
+    overrides = {"I": TrainingConfig(steps=2, batch_size=8)}
+    ModularTrainer(
+        pipe, both, config=TrainingConfig(steps=800, batch_size=512), overrides=overrides
+    ).train()
+    generator = torch.Generator().manual_seed(9)
+    for c in range(4):
+        shown = draw(torch.full((500,), c), generator)
+        out = pipe(500, do={"I": shown}, outcomes="L", generator=generator)
+        answer = out.probabilities["L"][:, 1].mean()
+        assert abs(answer - truth[c % 2]) < 0.05
