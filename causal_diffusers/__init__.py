@@ -21,7 +21,14 @@ if TYPE_CHECKING:
         ShapeError,
     )
     from causal_diffusers.graphs import ADMG, HGraph, identify
-    from causal_diffusers.inference import OverlapReport, SensitivityTable, diagnose, sensitivity
+    from causal_diffusers.inference import (
+        Falsification,
+        OverlapReport,
+        SensitivityTable,
+        diagnose,
+        falsify,
+        sensitivity,
+    )
     from causal_diffusers.mechanisms import (
         CategoricalMechanism,
         ConfounderPrior,
@@ -49,6 +56,7 @@ __all__ = [
     "ConfounderPrior",
     "Continuous",
     "DiffusionMechanism",
+    "Falsification",
     "FitReport",
     "FlowMechanism",
     "GANMechanism",
@@ -67,6 +75,7 @@ __all__ = [
     "TrainingConfig",
     "VisionEncoder",
     "diagnose",
+    "falsify",
     "identify",
     "report_fit",
     "sensitivity",
@@ -95,9 +104,11 @@ _HOMES = {
     "StructuralCausalModel": "causal_diffusers.scm",
     "ModularTrainer": "causal_diffusers.training",
     "TrainingConfig": "causal_diffusers.training",
+    "Falsification": "causal_diffusers.inference",
     "OverlapReport": "causal_diffusers.inference",
     "SensitivityTable": "causal_diffusers.inference",
     "diagnose": "causal_diffusers.inference",
+    "falsify": "causal_diffusers.inference",
     "sensitivity": "causal_diffusers.inference",
     "FitReport": "causal_diffusers.training",
     "report_fit": "causal_diffusers.training",

@@ -5,6 +5,7 @@ r"""Who listens to whom, and what follows from it. This folder never imports tor
 | Which variables, edges and confounders? | `admg`, `kinship` | Richardson (2003) |
 | Which latent variables are there? | `confounders`, `projection` | Evans (2016) |
 | Which independences hold? | `separation` | Richardson (2003), Thm. 1 |
+| Which must hold, also after fixing? | `implications` | Richardson et al. (2023) |
 | Is a query answerable? | `identify`, `recursion`, `estimand` | Shpitser & Pearl (2006), Fig. 3 |
 | Is it with experiments? | `identify`, `regimes` | Lee, Correa & Bareinboim (2019), Alg. 1 |
 | Why is it not? | `hedge`, `refusal` | Shpitser & Pearl (2006), Thm. 4 |

@@ -124,7 +124,7 @@ def implied_independencies(graph: ADMG) -> tuple[Independence, ...]:
         A _||_ C | B
         A _||_ D after dividing by P(C | B)
     """
-    found = []
+    found = list[Independence]()
     for a, b in itertools.combinations(graph.topological_order(), 2):
         if a not in graph.parents(b) and a not in graph.siblings(b):
             for world, fixed in _worlds(graph, a, b):
@@ -156,7 +156,7 @@ def _fixable(world: ADMG, kept: set[str], fixed: list[Fixing]) -> str | None:
     done = {each.variable for each in fixed}
     for name in reversed(world.topological_order()):
         listens = bool(world.parents(name) or world.siblings(name))
-        is_fixable = world.descendants(name) & world.district(name) == {name}
+        is_fixable = len(world.descendants(name) & world.district(name)) == 1
         if listens and is_fixable and name not in kept | done:
             return name
     return None

@@ -10,6 +10,7 @@
 | Real or made? | `pairs` | exact: chance is one half | Lopez-Paz & Oquab (2017) |
 | Rank among draws | `ranks` | Kolmogorov's law | Talts et al. (2018) |
 | What features tell of labels | `propensity` | cross-fitted, calibrated | Imbens (2000) |
+| Dependent given a third? | `dependence` | multiplier bootstrap | Shah & Peters (2020) |
 | Anything else | `bootstrap` | a percentile interval | Efron & Tibshirani (1993) |
 """
 

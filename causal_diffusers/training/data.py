@@ -198,22 +198,10 @@ class Rows:
         return self.untouched([name for name in self.variables if mask_of(name) in self.variables])
 
     def untouched(self, names: Collection[str]) -> Rows:
-        """Keep the rows in which none of some variables was set by hand.
-
-        Arguments:
-            names: The variables.
-
-        Returns:
-            These rows, which say `do(X)` of nothing.
+        """Keep the rows in which none of some variables was set, without any `do(X)`.
 
         Raises:
             ValueError: If there is no such row.
-
-        Example:
-            >>> from causal_diffusers.variables import Categorical
-            >>> columns = {"X": [0, 1, 1], "intervened": ["", "X", ""]}
-            >>> len(Rows(columns, {"X": Categorical([0, 1])}).untouched(["X"]))
-            2
         """
         masks = [self._columns.get(mask_of(name)) for name in names]
         every = [mask for mask in masks if isinstance(mask, Tensor)]
