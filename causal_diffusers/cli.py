@@ -3,14 +3,15 @@
     causal-diffusers demo
     causal-diffusers identify "D -> I -> A; D <-> A" --outcomes A --do D
     causal-diffusers plan "D -> I -> A; D <-> A"
+    causal-diffusers falsify recipe.yaml
     causal-diffusers train recipe.yaml --output my-pipeline
     causal-diffusers sample my-pipeline --do W=3 --num-samples 16 --output samples
     causal-diffusers convert-generator gan.pth --arguments latent_dim=64 --output my-gan
 
 A mistake of the user ends in one line that says what is wrong, and exit status 2; a
-query that the graph does not answer in exit status 1. `--debug` shows the traceback.
-Nothing heavy is imported before it is needed: `--help`, `identify` and the plan of a graph
-load no torch.
+query that the graph does not answer, and a graph that the data contradict, in exit status
+1. `--debug` shows the traceback. Nothing heavy is imported before it is needed: `--help`,
+`identify` and the plan of a graph load no torch.
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The words after the name of the program; those of the process if None.
 
     Returns:
-        The exit status: 0, 1 if a query is not identifiable, 2 after a mistake, 130 after
-        an interruption.
+        The exit status: 0, 1 if a query is not identifiable or the data contradict the
+        graph, 2 after a mistake, 130 after an interruption.
 
     Raises:
         SystemExit: If argparse ends the program, as after `--help`.
@@ -60,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # time of those that work: thirty times slower was measured.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        options.command(options)
+        return options.command(options) or 0
     except KeyboardInterrupt:
         _complain("Stopped. If it was training, the same command goes on from the checkpoint.")
         return 130
@@ -68,7 +69,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(error, options.debug, status=1)
     except MISTAKES as error:
         return _fail(error, options.debug, status=2)
-    return 0
 
 
 def _fail(error: Exception, debug: bool, status: int) -> int:
@@ -117,6 +117,14 @@ def _plan(options: argparse.Namespace) -> None:
         )
     for number, stage in enumerate(HGraph(read_graph(options.source)).plan(), start=1):
         print(f"stage {number}: {write_set(stage.variables)}; {stage}")
+
+
+def _falsify(options: argparse.Namespace) -> int:
+    from causal_diffusers.recipe import Recipe
+
+    found = Recipe.read(options.recipe).falsify(options.level)
+    print(found)
+    return int(found.is_falsified)
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -251,14 +259,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (_add_demo, _add_identify, _add_plan, _add_train, _add_sample, _add_convert):
+    asking, making = (_add_identify, _add_plan, _add_falsify), (_add_train, _add_sample)
+    for add in (_add_demo, *asking, *making, _add_convert):
         added, command = add(commands)
         added.set_defaults(command=command)
         added.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
 
 
-Command = tuple[argparse.ArgumentParser, Callable[[argparse.Namespace], None]]
+Command = tuple[argparse.ArgumentParser, Callable[[argparse.Namespace], int | None]]
 Commands = Any  # argparse's own type is private
 
 
@@ -310,6 +319,17 @@ def _add_plan(commands: Commands) -> Command:
     parser.add_argument("source", metavar="GRAPH", help=f"{_GRAPH}; or a saved pipeline")
     parser.add_argument("--objective", metavar="NAME", help="how to train a saved pipeline")
     return parser, _plan
+
+
+def _add_falsify(commands: Commands) -> Command:
+    parser = commands.add_parser(
+        "falsify",
+        help="ask whether the data contradict the graph of a training file",
+        description="Test every independence that the graph implies on the rows of the file.",
+    )
+    parser.add_argument("recipe", metavar="FILE", help="as for `train`; no mechanism is needed")
+    parser.add_argument("--level", type=float, default=0.05, help="chance of a false alarm")
+    return parser, _falsify
 
 
 def _add_train(commands: Commands) -> Command:

@@ -47,6 +47,7 @@ import yaml
 from causal_diffusers.sources import read_graph, read_rows
 
 if TYPE_CHECKING:
+    from causal_diffusers.inference import Falsification
     from causal_diffusers.mechanisms import Mechanism
     from causal_diffusers.pipeline import CausalPipeline
     from causal_diffusers.training import FitReport, TrainingConfig, TrainingPlan
@@ -164,6 +165,20 @@ class Recipe:
                 {n: _mechanism(n, r, variables.get(n)) for n, r in self.mechanisms.items()},
                 {name: Confounder(**record) for name, record in self.confounders.items()},
             )
+
+    def falsify(self, level: float = 0.05) -> Falsification:
+        """Test on the rows what the graph implies; nothing is trained.
+
+        Arguments:
+            level: The chance of any false alarm, in (0, 1).
+
+        Returns:
+            What the data say of the graph.
+        """
+        from causal_diffusers.inference import falsify
+
+        variables = {name: _variable(name, record) for name, record in self.variables.items()}
+        return falsify(read_graph(self.graph), self._rows(variables), variables, level=level)
 
     def config(self, variable: str | None = None) -> TrainingConfig:
         """Give the training config, or that of one variable of `overrides`.

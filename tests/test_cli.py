@@ -284,3 +284,15 @@ def test_a_missing_column_is_named(tmp_path, capsys):
     recipe = write_recipe(tmp_path, str(tmp_path / "rows.csv"), output=str(tmp_path / "out"))
     assert cli.main(["train", recipe]) == 2
     assert 'no column "A"' in capsys.readouterr().err
+
+
+def test_falsify_names_the_pair_and_exits_with_one(tmp_path, capsys):
+    rows = "".join(f"{'abc'[i % 3]},{('no', 'yes')[i % 3 == 0]}\n" for i in range(300))
+    (tmp_path / "rows.csv").write_text("W,A\n" + rows)
+    data = str(tmp_path / "rows.csv")
+    assert cli.main(["falsify", write_recipe(tmp_path, data, graph="W; A")]) == 1
+    assert "THE DATA CONTRADICT THE GRAPH" in (told := capsys.readouterr().out)
+    assert "W and A: add an edge" in told
+    assert cli.main(["falsify", write_recipe(tmp_path, data)]) == 0
+    assert "the graph forbids nothing" in capsys.readouterr().out
+    assert cli.main(["falsify", write_recipe(tmp_path, data), "--level", "2"]) == 2
