@@ -11,7 +11,9 @@ from causal_diffusers.systems.sachs import (
     CONDITIONS,
     PROTEINS,
     SACHS_GRAPH,
+    SACHS_GRAPHS,
     discretise,
+    quantiles,
     read_sachs,
 )
 
@@ -51,6 +53,35 @@ def test_rows_say_what_was_set_and_to_what(table):
     assert [rows["pkc"][i] for i in where["pkc"]] == [0, 0, 0, 2, 2, 2]
     assert where["pka"] == []
     assert held_out["mek"].tolist() == [2, 2, 2]  # beyond all that was trained on
+
+
+def test_levels_can_be_left_as_measured(table):
+    rows, _ = discretise(read_sachs(table), is_hard=False)
+    measured, _ = discretise(read_sachs(table), is_hard=True)
+    where = [i for i, word in enumerate(rows["intervened"]) if word == "akt"]
+    assert {rows["akt"][i] for i in where} != {measured["akt"][i] for i in where} == {0}
+    assert rows["intervened"] == measured["intervened"]
+    assert {rows["condition"][i] for i in where} == {"aktinhib"}
+    assert "b2camp" not in rows["condition"]
+
+
+def test_cuts_may_come_from_elsewhere(table):
+    cells = read_sachs(table)
+    cuts = quantiles({"cd3_cd28": cells["cd3_cd28"]})
+    rows, _ = discretise(cells, cut_at=cuts)
+    own = [i for i, name in enumerate(rows["condition"]) if name == "cd3_cd28"]
+    assert [rows["raf"][i] for i in own] == [0, 1, 2]
+    others = {rows["raf"][i] for i in range(len(rows["raf"])) if i not in own}
+    assert others == {2}  # all beyond the first condition
+
+
+def test_the_graphs_differ_where_they_are_said_to():
+    graphs = {name: ADMG.parse(text) for name, text in SACHS_GRAPHS.items()}
+    assert all(set(G.variables) == set(PROTEINS) for G in graphs.values())
+    assert not graphs["bnlearn_17"].bidirected
+    first, cyclic = (set(graphs[n].directed) for n in ("consensus_20", "cyclic_18"))
+    assert first - cyclic == {("pkc", "pka"), ("erk", "akt")}
+    assert cyclic <= first
 
 
 def test_what_is_asked_follows_from_observation():
