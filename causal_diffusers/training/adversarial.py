@@ -8,10 +8,11 @@ row, the model is sampled under this intervention, and
 $$ \min_H \max_f \; E_{pa(S) \sim P} \big[ E_{s \sim P(\cdot \mid pa(S))} f(s, pa(S)) -
    E_{\hat s \sim \hat P(\cdot \mid do(pa(S)))} f(\hat s, pa(S)) \big] $$
 
-with $f$ nearly 1-Lipschitz in $s$ (`critics`). $S \setminus H$ is frozen: what has draws
-with a gradient passes it on from its children to $H$, images of a frozen denoiser come
-from a bank and pass on none. Categorical variables and finite confounders are drawn one-hot,
-with the gradient of a Gumbel-softmax.
+with $f$ kept smooth in $s$ by a penalty on its gradient (`critics`). $S \setminus H$ is
+frozen: what has draws with a gradient passes it on from its children to $H$, images of a
+frozen denoiser come from a bank and pass on none. Categorical variables and finite
+confounders are drawn one-hot, with the gradient of a Gumbel-softmax: it follows $f$ at a
+corner, not to the next one, but at the truth $f$ is flat and the two agree.
 
 References:
     Modular learning of deep causal generative models for high-dimensional causal
@@ -52,7 +53,7 @@ _COMPONENTS, _FITTED_ON = 16, 2048  # of context images, and how many rows choos
 
 
 class AdversarialObjective(Objective):
-    """The Wasserstein game of one h-node.
+    """The game of one h-node.
 
     It must be prepared before it is used: then banks are drawn and the critic is made.
 
@@ -63,6 +64,8 @@ class AdversarialObjective(Objective):
         temperature: Of the relaxed draws.
         critic_steps: Steps of the critic for each step of the mechanisms.
         bank_size: Images for each configuration of the parents of a frozen denoiser.
+        slope: To which the critic's gradient is drawn: 0 so that the game comes to rest,
+            1 for Wasserstein's distance, as published.
 
     Raises:
         TypeError: If a mechanism that is trained has no draws with a gradient.
@@ -94,8 +97,9 @@ class AdversarialObjective(Objective):
         joint: Collection[str],
         *,
         temperature: float = 0.5,
-        critic_steps: int = 5,
+        critic_steps: int = 2,
         bank_size: int = 256,
+        slope: float = 0.0,
     ) -> None:
         H, S = frozenset(variables), frozenset(joint)
         order = [name for name in scm.graph.topological_order() if name in S]
@@ -112,14 +116,16 @@ class AdversarialObjective(Objective):
         self.variables = {name: scm.variables[name] for name in self.columns}
         self.joint, self.parents, self.confounders = tuple(order), sorted(parents), confounders
         self.temperature, self.critic_steps = temperature, critic_steps
-        self.bank_size = bank_size
+        self.bank_size, self.slope = bank_size, slope
         self._originals: dict[str, Component] = {**mechanisms, **priors}
         self._ready: _Ready | None = None
 
     @property
     def defaults(self) -> Descent:
-        """Batches and a moving average, for the players circle around the answer."""
-        return Descent(steps=1500, batch_size=512, learning_rate=2e-3, ema_decay=0.99)
+        """Batches, and a moving average of what they say; images learn more slowly."""
+        trained = [v for n, v in self.variables.items() if n in self.components]
+        rate = 2e-3 if any(isinstance(v, Image) for v in trained) else 5e-3
+        return Descent(steps=1500, batch_size=512, learning_rate=rate, ema_decay=0.99)
 
     @property
     def opponent(self) -> Opponent:
@@ -130,7 +136,8 @@ class AdversarialObjective(Objective):
     def made_from(self) -> dict[str, Any]:
         """What is matched, and what is frozen meanwhile."""
         frozen = sorted(self._originals.keys() - self.components.keys())
-        return {"objective": f"adversarial on {', '.join(self.joint)}, {frozen} frozen"}
+        slope = f", slope {self.slope}" if self.slope else ""
+        return {"objective": f"adversarial on {', '.join(self.joint)}, {frozen} frozen{slope}"}
 
     def prepare(self, rows: Rows, seed: int, device: torch.device) -> None:
         """Copy what is frozen, draw the banks, choose the components, make the critic."""
@@ -278,7 +285,7 @@ class _CriticPlayer(Opponent):
             real, fake = objective.view(batch), objective.view(objective.draw(batch, seed))
         generator = spawn(seed, "between")
         share = torch.rand(len(next(iter(real.values()))), generator=generator)
-        penalty = gradient_penalty(critic, real, fake, share, objective.joint)
+        penalty = gradient_penalty(critic, real, fake, share, objective.joint, objective.slope)
         return critic(fake) - critic(real) + _PENALTY * penalty
 
 

@@ -28,28 +28,30 @@ def rows(generator, size=4):
     }
 
 
-def test_the_penalty_by_hand(generator):
+@pytest.mark.parametrize("target", [0.0, 1.0])
+def test_the_penalty_by_hand(target, generator):
     critic, real = Quadratic(generator), rows(generator)
     fake = {**rows(generator), "p": real["p"]}
     share = torch.rand(4, generator=generator, dtype=torch.float64)
-    found = gradient_penalty(critic, real, fake, share, ["s"])
+    found = gradient_penalty(critic, real, fake, share, ["s"], target)
     between = share[:, None] * real["s"] + (1 - share[:, None]) * fake["s"]
     shift = (real["p"] @ critic.b.detach())[:, None]
     slope = between @ critic.A.detach() + shift  # A is symmetric
-    expected = (slope.square().sum(1).sqrt() - 1) ** 2
+    expected = (slope.square().sum(1).sqrt() - target) ** 2
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
 
 
-def test_the_gradient_of_the_penalty_by_hand(generator):
-    r"""d/db of (|g| - 1)^2 with g = A s + (b' p) 1 is 2 (|g| - 1) / |g| (1' g) p."""
+@pytest.mark.parametrize("target", [0.0, 1.0])
+def test_the_gradient_of_the_penalty_by_hand(target, generator):
+    r"""d/db of (|g| - t)^2 with g = A s + (b' p) 1 is 2 (|g| - t) / |g| (1' g) p."""
     critic, real = Quadratic(generator), rows(generator)
     fake = {**rows(generator), "p": real["p"]}
     share = torch.zeros(4, dtype=torch.float64)  # at the samples
-    gradient_penalty(critic, real, fake, share, ["s"]).sum().backward()
+    gradient_penalty(critic, real, fake, share, ["s"], target).sum().backward()
     shift = (real["p"] @ critic.b.detach())[:, None]
     slope = fake["s"] @ critic.A.detach() + shift
     norm = slope.square().sum(1).sqrt()
-    weight = 2 * (norm - 1) / norm * slope.sum(1)
+    weight = 2 * (norm - target) / norm * slope.sum(1)
     torch.testing.assert_close(critic.b.grad, weight @ real["p"], rtol=1e-6, atol=1e-6)
 
 
@@ -61,7 +63,7 @@ def test_what_is_clamped_is_not_penalised(generator):
     def steep(parts):
         return 1000 * parts["p"].sum(1) + parts["s"][:, 0]
 
-    penalty = gradient_penalty(steep, real, fake, torch.rand(4), ["s"])
+    penalty = gradient_penalty(steep, real, fake, torch.rand(4), ["s"], slope=1.0)
     torch.testing.assert_close(penalty, torch.zeros(4), rtol=0, atol=1e-6)
 
 
