@@ -6,9 +6,10 @@ is learned at once, each part by a loss of its own:
 $$ -\log p(pa \mid I) \; + \; \mathrm{CE}(\rho) \; - \; \tfrac1d \log q(z^* \mid pa) . $$
 
 The classifier reads the images of the data. The odds $\rho$ tell them from fresh images of
-the generator. And $q$, the density of the latent map, is brought to the latents $z^*$ that
-the first two would choose for the parents of a row, among those of the fresh images. This
-is the forward KL divergence from the posterior: a proposal that covers it all.
+the generator, both blurred (`mechanisms.reader`). And $q$, the density of the latent map, is
+brought to the latents $z^*$ that the first two would choose for the parents of a row, among
+those of the fresh images. This is the forward KL divergence from the posterior: a proposal
+that covers it all.
 
 References:
     Wake-sleep and amortised inference with the forward KL (Le, Kosiorek, Siddharth, Teh &
@@ -81,7 +82,8 @@ class PosteriorObjective(Objective):
         real = reader.see(images)
         with torch.no_grad():
             made = reader.see(backbone(z))
-        told_apart = softplus(-reader.log_odds(real)) + softplus(reader.log_odds(made))
+        odds = [reader.log_odds(seen, blur=generator) for seen in (real, made)]
+        told_apart = softplus(-odds[0]) + softplus(odds[1])
         chosen = z[_choose(mechanism, made, parents, generator)]
         log_q = mechanism.latent.log_prob(chosen, mechanism.encoder(parents, len(images)))
         return told_apart - reader.log_prob(real, parents) - log_q / backbone.latent_dim
