@@ -10,6 +10,11 @@ $$ P(\text{right}) - \tfrac12 \le \tfrac12\, E[\delta\,(2 - \delta)] \le E\,\del
 so a share of right choices says how wrong the model is at least. The networks are
 cross-fitted: each judges the pairs of the other half.
 
+A row that occurs again, past and real value alike, is in the same half, for a network knows
+what it saw; and its $n$ choices are no $n$ independent ones, so it counts with the variance
+of a single choice that weighs $n$. Rows of labels alone, which repeat by nature, are dealt
+one by one.
+
 References:
     Revisiting classifier two-sample tests (Lopez-Paz & Oquab, 2017), Sec. 3.
     Signal detection theory and psychophysics (Green & Swets, 1966), Ch. 2: forced choice.
@@ -24,8 +29,7 @@ import torch
 from torch import Tensor
 
 from causal_diffusers.metrics.bootstrap import Interval, wilson_interval
-from causal_diffusers.metrics.propensity import train_reader
-from causal_diffusers.seeding import spawn
+from causal_diffusers.metrics.propensity import folds_of, train_reader
 
 __all__ = ["PairedChoice", "paired_choice"]
 
@@ -77,7 +81,8 @@ def paired_choice(past: Tensor, real: Tensor, made: Tensor, *, seed: int = 0) ->
     values = (values - values.mean(dim=0)) / values.std(dim=0, correction=0).clamp(min=1e-3)
     seen = torch.cat([past.float().repeat(2, 1), values], dim=1)
     is_real = (torch.arange(2 * number) < number).long()
-    fold = torch.randperm(number, generator=spawn(seed, "pairs")) % 2
+    which = _distinct(torch.cat([past.float(), real.float()], dim=1))
+    fold = folds_of(which[:, None], seed)
     right = torch.zeros(number, dtype=torch.float64)
     for held in range(2):
         fit, own = (fold != held).repeat(2), fold == held
@@ -85,9 +90,21 @@ def paired_choice(past: Tensor, real: Tensor, made: Tensor, *, seed: int = 0) ->
         score = reader(seen[own.repeat(2)])[:, 1]
         one, other = score.chunk(2)
         right[own] = (one > other).double() + 0.5 * (one == other)
-    return _count(right.sum().item(), number)
+    return _count(right.sum().item(), torch.bincount(which))
 
 
-def _count(right: float, number: int) -> PairedChoice:
-    z = (right - 0.5 - number / 2) / math.sqrt(number / 4)
-    return PairedChoice(wilson_interval(math.floor(right), number), 0.5 * math.erfc(z / 2**0.5))
+def _distinct(rows: Tensor) -> Tensor:
+    """Number the rows, copies alike; those of labels alone, one-hot, are no copies."""
+    edges = rows.amin(dim=0), rows.amax(dim=0)
+    if bool(((rows == edges[0]) | (rows == edges[1])).all()):
+        return torch.arange(len(rows))
+    return rows.unique(dim=0, return_inverse=True)[1]
+
+
+def _count(right: float, copies: Tensor) -> PairedChoice:
+    """Judge the choices of rows that occur so often, as if all copies were decided at once."""
+    number, squares = int(copies.sum()), int(copies.square().sum())
+    z = (right - 0.5 - number / 2) / math.sqrt(squares / 4)
+    decided = number**2 / squares  # the number itself, if no row is a copy
+    shown = wilson_interval(math.floor(right * decided / number), math.floor(decided))
+    return PairedChoice(shown, 0.5 * math.erfc(z / 2**0.5))

@@ -26,7 +26,7 @@ from torch.nn.functional import adaptive_avg_pool2d, nll_loss
 
 from causal_diffusers.seeding import spawn
 
-__all__ = ["Reader", "coarse_features", "propensities", "train_reader"]
+__all__ = ["Reader", "coarse_features", "folds_of", "propensities", "train_reader"]
 
 Reader = Callable[[Tensor], Tensor]  # features (N, d) to probabilities (N, K)
 
@@ -75,7 +75,7 @@ def propensities(features: Tensor, classes: Tensor, num_classes: int, *, seed: i
         >>> p.shape, bool(p[x[:, 0] > 1, 1].mean() > 0.9)
         (torch.Size([400, 2]), True)
     """
-    fold = _folds(features, seed)
+    fold = folds_of(features, seed)
     result = torch.empty(len(features), num_classes)
     for held in range(2):
         own = fold == held
@@ -116,8 +116,21 @@ def train_reader(features: Tensor, classes: Tensor, num_classes: int, *, seed: i
     return read
 
 
-def _folds(features: Tensor, seed: int) -> Tensor:
-    """Deal the rows into two folds, equal ones into the same."""
+def folds_of(features: Tensor, seed: int) -> Tensor:
+    """Deal the rows into two folds, equal ones into the same.
+
+    Arguments:
+        features: What is seen of each row, with shape (N, d).
+        seed: Where the folds come from.
+
+    Returns:
+        The fold of each row, 0 or 1, with shape (N,).
+
+    Example:
+        >>> one, two, three, four = folds_of(torch.tensor([[1.0], [2.0], [2.0], [1.0]]), 0)
+        >>> bool(one == four), bool(two == three), bool(one == two)
+        (True, True, False)
+    """
     same = features.unique(dim=0, return_inverse=True)[1]
     dealt = torch.randperm(int(same.max()) + 1, generator=spawn(seed, "folds"))
     return dealt[same] % 2

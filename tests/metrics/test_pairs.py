@@ -39,6 +39,22 @@ def test_a_share_is_no_more_than_the_total_variation_allows(generator):
     assert share.estimate == pytest.approx(0.5 + 0.3 / 2, abs=0.03)
 
 
+def test_copies_of_rows_are_no_evidence():
+    """Each row occurs twenty times: a network that saw one of them knows the others by heart."""
+    for seed in range(6):
+        g = torch.Generator().manual_seed(seed)
+        past, real = (torch.randn(20, 2, generator=g).repeat(20, 1) for _ in range(2))
+        made = torch.randn(400, 2, generator=g)
+        assert paired_choice(past, real, made, seed=seed).p_value > 0.05
+
+
+def test_copies_count_once():
+    x, one, two = torch.randn(3, 60, 1, generator=torch.Generator().manual_seed(0))
+    alone = paired_choice(x, x + one, two)
+    again = paired_choice(*(t.repeat(4, 1) for t in (x, x + one, two)))
+    assert (again.share.high - again.share.low) > 0.9 * (alone.share.high - alone.share.low)
+
+
 def test_few_rows_are_refused():
     with pytest.raises(ValueError, match="at least four rows: got 3"):
         paired_choice(torch.zeros(3, 0), torch.zeros(3, 1), torch.zeros(3, 1))
