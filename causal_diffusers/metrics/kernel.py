@@ -145,7 +145,7 @@ def unbiased_mmd(gram: Tensor, m: int, order: Tensor | None = None) -> Tensor:
         0.0
     """
     total = len(gram)
-    first = torch.zeros(total, dtype=gram.dtype)
+    first = torch.zeros(total, dtype=gram.dtype, device=gram.device)
     first[slice(m) if order is None else order[:m]] = 1
     by_row = gram @ first  # the kernel of each row with the first sample, summed
     within, diagonal = first @ by_row, gram.diagonal()
@@ -165,7 +165,8 @@ def _gram(z: Tensor, bandwidth: float | None) -> Tensor:
 
 
 def _vectors(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    x, y = (z.detach().flatten(1) if z.dim() > 1 else z.detach()[:, None] for z in (x, y))
+    x, y = (z.detach().cpu() for z in (x, y))  # as the generators are
+    x, y = (z.flatten(1) if z.dim() > 1 else z[:, None] for z in (x, y))
     if x.shape[1] != y.shape[1] or min(len(x), len(y)) < 2:
         raise ValueError(
             "two samples need at least two rows each, of the same length: got shapes "

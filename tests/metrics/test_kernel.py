@@ -73,3 +73,21 @@ def test_one_row_is_refused():
 def test_constant_samples_are_equal(generator):
     test = kernel_two_sample_test(torch.zeros(5, 2), torch.zeros(5, 2), generator=generator)
     assert (test.value, test.p_value) == (0, 1)
+
+
+def test_samples_of_any_device_are_compared_on_that_of_the_generator(generator, monkeypatch):
+    """Without a GPU at hand: what is asked of the samples is that they be moved."""
+    moved, move = [], torch.Tensor.cpu
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda t: moved.append(t) or move(t))
+    x, y = torch.randn(2, 5, 3, generator=generator)
+    squared_mmd(x, y)
+    kernel_two_sample_test(x, y, generator=generator, repeats=2)
+    assert [tuple(t.shape) for t in moved] == [(5, 3)] * 4
+
+
+@pytest.mark.gpu
+def test_samples_of_a_gpu(device, generator):
+    x, y = torch.randn(2, 20, 3, generator=generator)
+    there = squared_mmd(x.to(device), y.to(device))
+    assert there.item() == pytest.approx(squared_mmd(x, y).item(), abs=1e-6)
+    kernel_two_sample_test(x.to(device), y.to(device), generator=generator, repeats=5)
