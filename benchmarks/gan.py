@@ -174,7 +174,9 @@ def balanced(options, classifier, training, test) -> dict:
         rows.append(row)
         print(digit, {key: round(value, 3) for key, value in row.items()}, flush=True)
     chosen = pipe.I.effective_candidates(
-        {"D": torch.arange(100) % 10}, num_samples=100, generator=spawn(4, "candidates")
+        {"D": (torch.arange(100) % 10).to(options.device)},
+        num_samples=100,
+        generator=spawn(4, "candidates"),
     )
     sums = {key: sum(row[key] for row in rows) for key in rows[0]}
     summary = {
