@@ -78,7 +78,7 @@ class FitReport:
 
     Arguments:
         variables: The entries, in topological order.
-        num_rows: How many rows there were.
+        num_rows: How many rows were used.
         are_held_out: Whether training did not see them.
 
     Example:
@@ -151,7 +151,7 @@ def report_fit(
     wider = math.sqrt(1 + len(index) / num_trained) if num_trained and are_held_out else 1.0
     judge = Judge(pipe, rows.batch(index), wider, num_images, seed)
     entries = tuple(_entry(judge, name) for name in pipe.graph.topological_order())
-    return FitReport(entries, len(rows), are_held_out)
+    return FitReport(entries, len(index), are_held_out)
 
 
 def _entry(judge: Judge, name: str) -> VariableFit:
