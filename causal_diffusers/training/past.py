@@ -152,11 +152,11 @@ class Past:
             raise TypeError(f'"{self.name}" is no label, and has no code.')
         parts = []
         for rows, draws, weights in self._chunks():
-            own = {u: draws[u] for u in law.confounders}
+            own = {u: draws[u].to(law.device) for u in law.confounders}
             parents = self._parents(law, rows)
-            logits = law.logits(parents, own, batch=len(rows), outer=bool(own))
+            logits = law.logits(parents, own, batch=len(rows), outer=bool(own)).cpu()
             p = logits.double().softmax(dim=-1)
-            parts.append((torch.einsum("bm,bmk->bk", weights, p) if own else p).cpu())
+            parts.append(torch.einsum("bm,bmk->bk", weights, p) if own else p)
         return torch.cat(parts)
 
     @torch.no_grad()
@@ -175,13 +175,13 @@ class Past:
         for rows, draws, weights in self._chunks():
             if not confounders:
                 break
-            weights = weights.cpu().expand(len(rows), -1)
             which = torch.multinomial(weights, count, replacement=True, generator=generator)
             for u, parts in confounders.items():
-                parts.append(draws[u][which.to(draws[u].device)])
+                parts.append(draws[u][which])
         device, number = mechanism.device, len(self)
         told = {
-            u: torch.cat(parts).transpose(0, 1).flatten(0, 1) for u, parts in confounders.items()
+            u: torch.cat(parts).transpose(0, 1).flatten(0, 1).to(device)
+            for u, parts in confounders.items()
         }
         parents = {
             p: self.values[p].to(device).expand(count, *self.values[p].shape).flatten(0, 1)
@@ -193,27 +193,29 @@ class Past:
         return made.cpu().unflatten(0, (count, number))
 
     def _chunks(self) -> Iterator[tuple[Tensor, dict[str, Tensor], Tensor]]:
-        """Give some rows, values of the confounders, and their weights (B, M)."""
+        """Give some rows, values of the confounders, and their weights (B, M), on the CPU.
+
+        Components may live on several devices: each hears and answers on its own.
+        """
         laws = {member: _law(self.pipe.mechanisms[member]) for member in self.before}
         known = {member: law for member, law in laws.items() if law is not None}
         confounders: dict[str, Confounder] = {}
         for mechanism in (*known.values(), self.mechanism):
             confounders |= mechanism.confounders
-        device = self.mechanism.device
-        draws, log_prior = confounder_grid(confounders, _DRAWS, self.seed, device)
+        draws, log_prior = confounder_grid(confounders, _DRAWS, self.seed, torch.device("cpu"))
         for u, confounder in confounders.items():
             if confounder.states:
-                log_prior = log_prior + self.pipe.scm.priors[u].log_weights()[draws[u]].to(device)
+                log_prior = log_prior + self.pipe.scm.priors[u].log_weights().cpu()[draws[u]]
         for rows in torch.arange(len(self)).split(_CHUNK):
             total = log_prior.double().expand(len(rows), -1)
             for member, law in known.items():
-                own = {u: draws[u] for u in law.confounders}
-                values = self._column(member, rows).to(device)
-                term = law.log_prob(values, self._parents(law, rows), own, outer=bool(own))
+                own = {u: draws[u].to(law.device) for u in law.confounders}
+                values = self._column(member, rows).to(law.device)
+                term = law.log_prob(values, self._parents(law, rows), own, outer=bool(own)).cpu()
                 term = term if own else term[:, None]
                 is_set = self.values.get(mask_of(member))
                 if is_set is not None:
-                    term = term.masked_fill(is_set[rows, None].to(device) == 1, 0.0)
+                    term = term.masked_fill(is_set[rows, None] == 1, 0.0)
                 total = total + term
             yield rows, draws, total.softmax(dim=1)
 

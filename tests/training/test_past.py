@@ -92,6 +92,20 @@ def test_rows_in_which_it_was_set_are_left_out(model):
     assert past.free().values["D"].tolist() == [1]
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("moved", ["A", "D", "prior", "all"])
+def test_components_may_live_on_several_devices(model, device, moved):
+    pipe, values = pipe_of(model), {**grid(), "do(D)": torch.tensor([0, 1, 0])}
+    here = Past(pipe, "A", values)
+    p, drawn = here.probabilities(), here.draw(50)
+    components = {**pipe.components, "prior": next(iter(pipe.scm.priors.values()))}
+    for name in components if moved == "all" else [moved]:
+        torch.nn.Module.to(components[name], device)
+    there = Past(pipe, "A", values)
+    torch.testing.assert_close(there.probabilities(), p, atol=1e-6, rtol=0)
+    assert (there.draw(50) == drawn).double().mean() > 0.9
+
+
 def test_a_gan_cannot_be_in_a_past(tmp_path):
     """It is left out where nothing listens to it, and else nothing is known."""
     two, picture = Categorical([0, 1]), Image(1, 8, 8)
