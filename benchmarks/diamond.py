@@ -2,8 +2,9 @@
 
 Against the truth of the image diamond, an exact sum: P(Color | do(I1)) and P(Color |
 do(I2)) for held-out images, beside plain conditioning; and the observed joint of the two
-images' styles, bold or fine, which only their confounder makes alike. P(Color | do(Digit))
-is not identifiable, and refused.
+images' styles, bold or fine, which only their confounder makes alike. The answers are
+averaged probabilities, and so are those of the perfect sampler beside them. P(Color |
+do(Digit)) is not identifiable, and refused.
 
     python benchmarks/diamond.py
 
@@ -18,6 +19,7 @@ import time
 from pathlib import Path
 
 import torch
+from floors import diamond_errors, mean_and_worst
 
 from causal_diffusers import CausalPipeline, NotIdentifiableError
 from causal_diffusers.metrics import sampling_floor
@@ -39,16 +41,14 @@ def ask(pipe: CausalPipeline, name: str, images, options) -> torch.Tensor:
     return out.probabilities["Color"][:, 1].view(len(images), options.draws).mean(dim=1)
 
 
-def compare(name: str, answer, truth, naive, draws: int) -> dict:
-    """Print errors beside those of plain conditioning."""
+def compare(name: str, answer, truth, naive, perfect) -> dict:
+    """Print errors beside those of plain conditioning and of a perfect sampler."""
     result = {}
     for who, p in (("pipeline", answer), ("naive", naive)):
         error = (p - truth).abs()
         result[who] = {"mean": error.mean().item(), "worst": error.max().item()}
         print(f"P(green | do({name} = x)), {len(truth)} held-out images, {who}: {result[who]}")
-    floor = sampling_floor(torch.stack([1 - truth, truth], dim=1), draws, generator=spawn(3, name))
-    result["floor of drawn labels, worst"] = [floor.mean, floor.upper]
-    return result
+    return result | mean_and_worst(perfect)
 
 
 def styles(pipe: CausalPipeline, system: ImageDiamond, options) -> dict:
@@ -93,7 +93,11 @@ def main() -> None:
     pipe = CausalPipeline.from_pretrained(options.pipeline).to(options.device)
     pipe.set_progress_bar_config(disable=True)
     images, digits = system.images[system.held_out], system.digits[system.held_out]
-    bold = system.bold[system.held_out]
+    bold, numbers = system.bold[system.held_out], system.held_out.nonzero()[:, 0]
+    perfect = {
+        name: diamond_errors(system, name, numbers, options.draws, generator=spawn(3, name))
+        for name in ("I1", "I2")
+    }
     first, second = (ask(pipe, name, images, options) for name in ("I1", "I2"))
     result = {
         "do(I1)": compare(
@@ -101,14 +105,14 @@ def main() -> None:
             first,
             system.color_under_do_first()[digits],
             system.color_given_first()[digits, bold],
-            options.draws,
+            perfect["I1"],
         ),
         "do(I2)": compare(
             "I2",
             second,
             system.color_under_do_second(images),
             system.color_given_second(images, digits),
-            options.draws,
+            perfect["I2"],
         ),
         "styles": styles(pipe, system, options),
     }

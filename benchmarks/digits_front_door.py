@@ -1,9 +1,10 @@
 """How right are the answers and the images of the shipped pipeline?
 
 Against the truth of front-door digits, which is an exact sum: P(A | do(D)), P(A | do(W))
-and P(A | do(I)) for held-out images, beside the naive conditional, a constant, and the
-tabular front-door, which needs no image. Then the digits in images under do(W), as an
-independent classifier reads them.
+and P(A | do(I)) for held-out images, beside the naive conditional, a constant, the tabular
+front-door, which needs no image, and a perfect sampler, whose probabilities are averaged
+(to compare with the pipeline) or whose labels are counted (with its drawn labels). Then the
+digits in images under do(W), as an independent classifier reads them.
 
     python benchmarks/digits_front_door.py [--pipeline causal-diffusers/digits-front-door]
 
@@ -19,6 +20,7 @@ from pathlib import Path
 
 import torch
 from diffusers import DPMSolverMultistepScheduler
+from floors import NAME, front_door_floor, image_errors, mean_and_worst
 
 from causal_diffusers import CausalPipeline
 from causal_diffusers.backbones import load_backbone
@@ -71,8 +73,13 @@ def chain(pipe: CausalPipeline, system: FrontDoorDigits, samples: int, steps: in
         print(f"worst TVD over do({variable}):")
         for name, error in worst.items():
             print(f"  {name:20} {error:.4f}")
-        print(f"  floor of drawn labels: {floor}")
-        result[variable] = {**worst, "floor": [floor.mean, floor.upper]}
+        floors = {
+            NAME: front_door_floor(system, variable, samples, generator=spawn(3, variable)),
+            "floor of drawn labels": floor,
+        }
+        for name, each in floors.items():
+            print(f"  {name}: {each}")
+        result[variable] = worst | {name: [f.mean, f.upper] for name, f in floors.items()}
     return result
 
 
@@ -92,7 +99,9 @@ def held_out(pipe: CausalPipeline, system: FrontDoorDigits, draws: int = 512) ->
     errors = {"pipeline": binary_tvd(answer, truth), "naive": binary_tvd(naive, truth)}
     for name, error in errors.items():
         print(f"do(I), held out: {name:10} mean {error.mean():.4f}, worst {error.max():.4f}")
-    return {name: [e.mean().item(), e.max().item()] for name, e in errors.items()}
+    result = {name: [e.mean().item(), e.max().item()] for name, e in errors.items()}
+    perfect = image_errors(system.verdict(images), draws, generator=spawn(4, "floor"))
+    return {**result, **mean_and_worst(perfect)}
 
 
 def legibility(pipe: CausalPipeline, system: FrontDoorDigits, steps: int) -> dict:

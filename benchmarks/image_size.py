@@ -2,7 +2,8 @@
 
 Front-door MNIST at 8, 16, 32 and 64 pixels: the same rows, a base of its own for each size
 and an adapter on it, as many steps of as many images everywhere. The worst error of
-P(A | do(D)), and the digits under do(D) as a classifier of the same size reads them.
+P(A | do(D)), and the digits under do(D) as a classifier of the same size reads them, each
+beside a perfect sampler: of probabilities averaged, and of digits counted.
 
     python benchmarks/image_size.py --data FOLDER --device cuda
 
@@ -19,6 +20,7 @@ import time
 from pathlib import Path
 
 import torch
+from floors import front_door_floor
 from image_judge import train_reader
 from mnist_front_door import ask
 
@@ -68,10 +70,12 @@ def measure(size: int, options) -> dict:
     read = torch.nn.functional.one_hot(reader.read(images).view(10, -1), 10).double().mean(dim=1)
     distance = total_variation(read, system.written.double())
     floor = sampling_floor(system.written.double(), options.samples, generator=spawn(1))
+    perfect = front_door_floor(system, "D", options.samples, generator=spawn(2))
     naive = (system.verdict_given("D") - truth).abs().max().item()
     result = {
         "size": size,
         "worst TVD of P(A | do(D))": (answer - truth).abs().max().item(),
+        "floor of averaged probabilities": [perfect.mean, perfect.upper],
         "naive": naive,
         "digits, mean TVD": distance.mean().item(),
         "digits, worst TVD": distance.max().item(),

@@ -1,8 +1,9 @@
 """How right are the answers about a consequence that the X-ray mediates?
 
 Against the truth of the chest X-ray system, an exact sum: P(N | do(C)) beside the naive
-conditional, which points the other way; P(N | do(X)) for held-out X-rays; the class of
-the images under do(C), as an independent classifier reads it; FID beside that of the base.
+conditional, which points the other way; P(N | do(X)) for held-out X-rays; both beside a
+perfect sampler whose probabilities are averaged as the pipeline's are; the class of the
+images under do(C), as an independent classifier reads it; FID beside that of the base.
 
     python benchmarks/xrays.py --data FOLDER
 
@@ -17,11 +18,12 @@ import time
 from pathlib import Path
 
 import torch
+from floors import NAME, image_errors, mean_and_worst, xray_floor
 from image_judge import sample_base, train_reader
 
 from causal_diffusers import CausalPipeline
 from causal_diffusers.inference import diagnose
-from causal_diffusers.metrics import frechet_distance, sampling_floor
+from causal_diffusers.metrics import frechet_distance
 from causal_diffusers.seeding import spawn
 from causal_diffusers.systems import ChestXrays
 
@@ -47,15 +49,13 @@ def ask(pipe: CausalPipeline, samples: int, steps: int):
 def compare_answers(system: ChestXrays, answer: torch.Tensor, samples: int) -> dict:
     """Compare P(N = 1 | do(C)) with the truth and with plain conditioning."""
     truth, naive = system.under_do(), system.given()
-    floor = sampling_floor(
-        torch.stack([1 - truth, truth], dim=1), samples, generator=spawn(2, "floor")
-    )
+    floor = xray_floor(system, samples, generator=spawn(2, "floor"))
     rows = {"truth": truth, "pipeline": answer, "naive": naive}
     for name, p in rows.items():
         worst = (p - truth).abs().max().item()
         print(f"P(N=1 | do(C=0)), P(N=1 | do(C=1)): {name:9} {p[0]:.4f} {p[1]:.4f}  ({worst:.4f})")
-    print(f"  floor of drawn labels: {floor}")
-    return {name: p.tolist() for name, p in rows.items()} | {"floor": [floor.mean, floor.upper]}
+    print(f"  {NAME}: {floor}")
+    return {name: p.tolist() for name, p in rows.items()} | {NAME: [floor.mean, floor.upper]}
 
 
 def held_out(pipe: CausalPipeline, system: ChestXrays, draws: int = 64) -> dict:
@@ -75,7 +75,9 @@ def held_out(pipe: CausalPipeline, system: ChestXrays, draws: int = 64) -> dict:
     }
     for name, e in errors.items():
         print(f"do(X), held out: {name:9} mean {e.mean():.4f}, worst {e.max():.4f}")
-    return {name: [e.mean().item(), e.max().item()] for name, e in errors.items()}
+    result = {name: [e.mean().item(), e.max().item()] for name, e in errors.items()}
+    perfect = image_errors(system.consequence(images), draws, generator=spawn(3, "floor"))
+    return {**result, **mean_and_worst(perfect)}
 
 
 def overlap(pipe: CausalPipeline, system: ChestXrays) -> dict:
