@@ -87,7 +87,8 @@ def run(seed: int, rows: int, samples: int, steps: int | None = None) -> dict:
         confounders={"smoke": Confounder(states=4)},
     )
     started = time.process_time()
-    ModularTrainer(pipe, data, config=TrainingConfig(steps=steps, seed=seed)).train()
+    config = TrainingConfig(steps=steps, seed=seed)
+    ModularTrainer(pipe, data, config=config, held_out=0).train()  # the rows of the estimand
     seconds = time.process_time() - started
     results, truths = [], []
     for outcome, do in QUERIES:

@@ -41,7 +41,7 @@ def train_labels(graph: str, rows: dict[str, torch.Tensor]) -> CausalPipeline:
     bit = Categorical([0, 1])
     labels = {"D": Categorical([0, 9]), "C": bit, "BW": bit, "BC": bit}
     pipe = CausalPipeline.from_graph(GRAPHS[graph], variables=labels)
-    ModularTrainer(pipe, rows, config=TrainingConfig(seed=1)).train()
+    ModularTrainer(pipe, rows, config=TrainingConfig(seed=1), held_out=0).train()
     return pipe
 
 

@@ -84,7 +84,7 @@ def run(name: str, system: int, rows: int, confounder: Confounder, config: Train
         graph, binary, confounders=dict.fromkeys(graph.confounders, confounder)
     )
     started = time.perf_counter()
-    ModularTrainer(pipe, data, config=config).train()
+    ModularTrainer(pipe, data, config=config, held_out=0).train()  # the rows of the estimand
     seconds = time.perf_counter() - started
     counts = np.zeros((2,) * len(graph.variables))
     np.add.at(counts, tuple(data[v].numpy() for v in graph.variables), 1 / rows)
