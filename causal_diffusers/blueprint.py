@@ -162,7 +162,9 @@ class Blueprint:
 
 
 def _experiment(
-    variables: Mapping[str, Variable], set: Sequence[str], tried: Sequence[Sequence[int]] | None
+    variables: Mapping[str, Variable],
+    set: Sequence[str],
+    tried: Sequence[Sequence[int | None]] | None,
 ) -> Experiment:
     """Read an experiment, strictly."""
     names = tuple(name for name in variables if name in set)
@@ -173,7 +175,8 @@ def _experiment(
     sizes = [len(getattr(variables[name], "labels", ())) for name in set]
     for codes in tried:
         if len(codes) != len(sizes) or not all(
-            type(code) is int and 0 <= code < size for code, size in zip(codes, sizes, strict=True)
+            type(code) is int and 0 <= code < size if size else code is None
+            for code, size in zip(codes, sizes, strict=True)
         ):
             raise ValueError(f"`tried` lists codes of {set}: got {str(codes)[:80]!r}.")
     order = [list(set).index(name) for name in names]

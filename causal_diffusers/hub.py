@@ -21,7 +21,7 @@ is one JSON object:
                              | {"type": "image", "channels": C, "height": H, "width": W}},
            "directed": [[A, B], ...],
            "confounders": {name: {"children": [...], "dim": k, "states": K | null}},
-           "experiments": [{"set": [A, ...], "tried": [[code, ...], ...] | null}, ...]},
+           "experiments": [{"set": [A, ...], "tried": [[code | null, ...], ...] | null}, ...]},
  "<component>": ["causal_diffusers", "<class>"], ...}
 ```
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from causal_diffusers.errors import GraphError, ShapeError
 from causal_diffusers.graphs import ADMG
 from causal_diffusers.graphs.identify import identify
-from causal_diffusers.variables import Continuous, Experiment, Image, Variable
+from causal_diffusers.variables import Categorical, Continuous, Experiment, Image, Variable
 
 if TYPE_CHECKING:
     from causal_diffusers.graphs.estimand import Estimand
@@ -131,7 +131,7 @@ class Query:
         matter = graph.ancestors([*self.outcomes, *self.given])
         asked: dict[str, set[int] | None] = {}
         for name in matter.intersection(experiment.variables):
-            value = self.do.get(name)
+            value = self.do.get(name) if isinstance(variables[name], Categorical) else None
             column = None if value is None else _as_column(variables[name], value)
             codes = None if column is None else variables[name].encode(column, name=name)
             asked[name] = None if codes is None else set(codes.tolist())

@@ -32,7 +32,7 @@ from causal_diffusers.variables import Image, variable_from_dict
 
 __all__ = ["Representation", "code_of"]
 
-_WIDTH, _BATCH = 64, 4096
+_WIDTH, _PIXELS = 64, 2**20  # and how many are read at once
 
 
 def code_of(name: str) -> str:
@@ -108,5 +108,5 @@ class Representation(Component):
             >>> bool((phi.read(torch.randn(5, 1, 8, 8)) < 16).all())
             True
         """
-        chunks = images.split(_BATCH)
+        chunks = images.split(max(1, _PIXELS // images[0].numel())) if len(images) else [images]
         return torch.cat([self(c.to(self.device)).argmax(dim=1) for c in chunks]).to(images.device)

@@ -50,8 +50,8 @@ class TrainingConfig:
         checkpoint_every: Steps between two checkpoints.
         draws: Points of the Sobol set of Gaussian confounders.
         seed: Where all randomness of training comes from.
-        objective: `"likelihood"`, `"denoising"` or `"adversarial"`; None takes what suits
-            the mechanism.
+        objective: `"likelihood"`, `"denoising"`, `"posterior"`, `"representation"` or
+            `"adversarial"`; None takes what suits the mechanism.
         temperature: Of the relaxed draws of categorical variables, if adversarial.
         critic_steps: Steps of the critic for each step of the mechanisms, if adversarial.
         bank_size: Images of a frozen mechanism that are drawn beforehand for each

@@ -133,19 +133,13 @@ class Rows:
 
     def _keep(self, is_kept: Tensor, masks: Mapping[str, Tensor]) -> Rows:
         """Select rows, and the masks that still differ among them."""
-        kept, names = copy.copy(self), [n for n in self.variables if mask_of(n) in self.variables]
-        if not names:
+        if not any(mask_of(name) in self.variables for name in self.variables):
             return self
-        gone = {mask_of(name) for name in names}
+        gone = {mask_of(name) for name in self.variables}
         index = is_kept.nonzero().squeeze(1)
-        kept._size, kept._numbers = len(index), self._numbers[index]
+        kept = self.take(index)
         kept.variables = {n: v for n, v in self.variables.items() if n not in gone}
-        kept._columns = {
-            n: c[index] if isinstance(c, Tensor) else c  # the others are read by number
-            for n, c in self._columns.items()
-            if n not in gone
-        }
-        kept._digests = {}
+        kept._columns = {n: c for n, c in kept._columns.items() if n not in gone}
         kept._add_masks({name: mask[index] for name, mask in masks.items() if mask[index].any()})
         return kept
 
@@ -191,6 +185,10 @@ class Rows:
             n: c[index] if isinstance(c, Tensor) else c  # the others are read by number
             for n, c in self._columns.items()
         }
+        taken._derived = {n: lambda f=f: f()[index] for n, f in self._derived.items()}
+        masks = {n: taken._columns.get(mask_of(n)) for n in self.variables}
+        set_by_hand = {n: mask for n, mask in masks.items() if isinstance(mask, Tensor)}
+        taken.experiments = experiments_in(set_by_hand, taken._columns, self.variables)
         return taken
 
     def observational(self) -> Rows:

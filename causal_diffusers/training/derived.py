@@ -14,7 +14,7 @@ from causal_diffusers.variables import Variable
 
 __all__ = ["derive"]
 
-_CHUNK = 4096  # rows that are computed at once
+_NUMBERS = 2**22  # that are computed from at once
 
 
 def derive(
@@ -42,7 +42,8 @@ def derive(
     """
 
     def column() -> Tensor:
-        chunks = torch.arange(len(rows)).split(_CHUNK)
+        size = torch.Size(rows.variables[source].shape).numel()
+        chunks = torch.arange(len(rows)).split(max(1, _NUMBERS // size))
         return torch.cat([compute(rows.batch(some, [source])[source]) for some in chunks])
 
     more = copy.copy(rows)

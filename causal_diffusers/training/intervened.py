@@ -106,13 +106,18 @@ def experiments_in(
     found = []
     for number, pattern in enumerate(patterns.tolist()):
         names = tuple(name for name, is_set in zip(masks, pattern, strict=True) if is_set)
-        listed = [columns[name] for name in names if isinstance(variables[name], Categorical)]
-        rows = None
-        if listed and len(listed) == len(names):
-            values = torch.stack([c for c in listed if isinstance(c, Tensor)], dim=1)
-            rows = {tuple(codes) for codes in values[which == number].unique(dim=0).tolist()}
+        index = (which == number).nonzero()[:, 0]
+        listed = [_listed(columns[name], variables[name], index) for name in names]
+        rows = set(zip(*listed, strict=True)) if listed else None
         found.append(Experiment.of(names, rows, variables))
     return tuple(sorted(found, key=lambda each: len(each.variables)))
+
+
+def _listed(column: object, variable: Variable, index: Tensor) -> list[int | None]:
+    """List the codes in some rows; numbers and images have none."""
+    if isinstance(column, Tensor) and isinstance(variable, Categorical):
+        return column[index].tolist()
+    return [None] * len(index)
 
 
 def _names(value: object) -> tuple[str, ...]:

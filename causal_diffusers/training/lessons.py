@@ -209,9 +209,12 @@ def _representation(
 ) -> list[Objective]:
     mechanisms = {name: scm.mechanisms[name] for name in variables}
     images = [name for name, m in mechanisms.items() if isinstance(m, DiffusionMechanism)]
+    likelihood = _likelihood(variables, stage, scm, config)
+    if not images:  # every one was set by hand in every row
+        return likelihood
     return [
         ReadingObjective(mechanisms, config.seed),
-        *_likelihood(variables, stage, scm, config),
+        *likelihood,
         *(part for name in images for part in _denoising([name], stage, scm, config)),
     ]
 

@@ -52,6 +52,7 @@ from causal_diffusers.variables import Categorical, Confounder, Continuous
 __all__ = ["LikelihoodObjective", "confounder_grid"]
 
 _MOST_TERMS = 2**17  # probabilities a step: 0.15 s and 0.3 GB on one core, ten labels each
+_MOST_STATES = 2**20  # combinations of finite confounders
 _FEWEST_ROWS = 64  # fewer would drown the gradient in noise
 _FLOW_TERMS, _FLOW_ROWS = 2**14, 512  # densities a step, of one number each, and rows at most
 
@@ -195,6 +196,9 @@ def confounder_grid(
         Values by name, with shapes (M, dim) or (M,), and log-weights with shape (M,)
         that leave out the priors of the finite confounders.
 
+    Raises:
+        ValueError: If the finite ones have too many combinations.
+
     Example:
         >>> u = {"U": Confounder(states=3), "V": Confounder(dim=2)}
         >>> values, log_weights = confounder_grid(u, 8, 0, torch.device("cpu"))
@@ -202,6 +206,12 @@ def confounder_grid(
         (torch.Size([24]), torch.Size([24, 2]), torch.Size([24]))
     """
     finite = {name: u.states for name, u in confounders.items() if u.states is not None}
+    if math.prod(finite.values()) > _MOST_STATES:
+        raise ValueError(
+            f"The states of {', '.join(finite)} are summed over together: got "
+            f"{math.prod(finite.values()):,} combinations, more than {_MOST_STATES:,}. Give "
+            "their `Confounder` fewer states, or a Gaussian `dim`."
+        )
     gaussian = {name: u.dim for name, u in confounders.items() if u.states is None}
     points = _sobol_normal(sum(gaussian.values()), draws, seed) if gaussian else torch.zeros(1, 0)
     states = torch.tensor(list(itertools.product(*map(range, finite.values()))))

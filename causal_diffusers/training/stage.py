@@ -79,7 +79,7 @@ def train_stage(
         files.finished.restore(objective.eval().trainable_state())
         files.checkpoint.remove()
         return
-    with _accelerator(config) as accelerator:
+    with _accelerator(config) as accelerator, _others_frozen(objective):
         _Loop(objective, objective.derive(rows), config, accelerator, label, files).run()
 
 
@@ -326,6 +326,20 @@ def _trainable(objective: Objective, label: str) -> dict[str, Tensor]:
             "`requires_grad_(False)` on its mechanisms."
         )
     return state
+
+
+@contextlib.contextmanager
+def _others_frozen(objective: Objective) -> Iterator[None]:
+    """Freeze what another lesson trains: several processes wait for each gradient they expect."""
+    moved = {id(p) for p in objective.trainable_state().values()}
+    others = [p for p in objective.parameters() if p.requires_grad and id(p) not in moved]
+    try:
+        for parameter in others:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for parameter in others:
+            parameter.requires_grad_(True)
 
 
 @contextlib.contextmanager

@@ -24,8 +24,8 @@ class Experiment:
 
     Arguments:
         variables: The variables; none for rows in which nothing was set.
-        tried: The combinations of codes that occur; None if all do, or if they cannot be
-            listed because a variable is not categorical.
+        tried: The combinations of codes that occur, in which a variable that is not
+            categorical has None; None if all combinations do.
 
     Example:
         >>> two = {"X": Categorical([0, 1])}
@@ -36,20 +36,20 @@ class Experiment:
     """
 
     variables: tuple[str, ...] = ()
-    tried: tuple[tuple[int, ...], ...] | None = None
+    tried: tuple[tuple[int | None, ...], ...] | None = None
 
     @classmethod
     def of(
         cls,
         names: tuple[str, ...],
-        rows: Collection[tuple[int, ...]] | None,
+        rows: Collection[tuple[int | None, ...]] | None,
         variables: Mapping[str, Variable],
     ) -> Experiment:
         """Describe an experiment by the codes that occur in its rows.
 
         Arguments:
             names: The variables that were set.
-            rows: The combinations of their codes; None if they cannot be listed.
+            rows: The combinations of their codes, as in `tried`; None for all.
             variables: What each variable looks like.
 
         Returns:
@@ -62,7 +62,7 @@ class Experiment:
         """
         if rows is None or len(set(rows)) == _count(names, variables):
             return cls(names)
-        return cls(names, tuple(sorted(set(rows))))
+        return cls(names, tuple(sorted(set(rows), key=str)))
 
     def covers(
         self, asked: Mapping[str, Collection[int] | None], variables: Mapping[str, Variable]
@@ -79,7 +79,8 @@ class Experiment:
         """
         if self.tried is None:
             return True
-        places = [i for i, name in enumerate(self.variables) if name in asked]
+        listed = [i for i, n in enumerate(self.variables) if isinstance(variables[n], Categorical)]
+        places = [i for i in listed if self.variables[i] in asked]
         tried = {tuple(codes[i] for i in places) for codes in self.tried}
         needed = [_codes(asked[self.variables[i]], variables[self.variables[i]]) for i in places]
         return set(itertools.product(*needed)) <= tried

@@ -34,7 +34,7 @@ def test_codes_are_those_that_are_most_likely():
 def test_many_images_are_read_in_parts(monkeypatch):
     phi, x = Representation(PICTURE.to_dict(), codes=5), images(20)
     whole = phi.read(x)
-    monkeypatch.setattr("causal_diffusers.mechanisms.representation._BATCH", 7)
+    monkeypatch.setattr("causal_diffusers.mechanisms.representation._PIXELS", 7 * 64)
     assert torch.equal(phi.read(x), whole)
 
 

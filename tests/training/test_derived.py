@@ -35,3 +35,12 @@ def test_a_derived_column_is_computed_once_and_known_by_its_source():
         rows.fingerprint(["X"]),
         derive(rows, "3X", six, "X", double).fingerprint(["3X"]),
     )
+
+
+def test_a_selection_selects_what_is_not_computed_yet():
+    two = Categorical([0, 1])
+    rows = Rows({"X": [0, 1, 1]}, {"X": two})
+    more = derive(rows, "Y", two, "X", lambda x: x)
+    taken = more.take(torch.tensor([1, 2]))
+    assert taken.batch(torch.arange(2))["Y"].tolist() == [1, 1]
+    assert more.batch(torch.arange(3))["Y"].tolist() == [0, 1, 1]

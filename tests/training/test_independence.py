@@ -7,11 +7,17 @@ from causal_diffusers import (
     Categorical,
     CausalPipeline,
     Confounder,
+    Continuous,
     DiffusionMechanism,
     Image,
     TrainingConfig,
 )
-from causal_diffusers.training.independence import Gain, RepresentationReport, _deal_anew
+from causal_diffusers.training.independence import (
+    Gain,
+    RepresentationReport,
+    _deal_anew,
+    _distance,
+)
 from quadrants import classes_of, rows
 from tiny import make_tiny_base
 
@@ -74,7 +80,7 @@ def test_a_base_that_was_not_trained_agrees_by_chance_only(base):
     ((names, (distance, mean, upper)),) = report.distance.items()
     assert names == ("I", "L")
     assert distance > upper > mean > 0
-    assert "two samples of one distribution score" in str(report)
+    assert "a perfect sampler scores" in str(report)
 
 
 def test_members_joined_by_an_arrow_are_left_out(base):
@@ -119,3 +125,35 @@ def test_dealing_anew_stays_within_strata_and_keeps_the_marginals():
 @pytest.mark.parametrize(("mean", "is_noise"), [(0.02, True), (-1.0, True), (0.031, False)])
 def test_three_standard_errors_are_noise(mean, is_noise):
     assert Gain("I", "L", mean, 0.01).is_noise is is_noise
+
+
+def test_the_floor_knows_that_sample_and_row_share_their_parents():
+    """With a parent of 20 values, dealing all rows would put the floor far too high."""
+    generator, results = torch.Generator().manual_seed(0), []
+    for _ in range(60):
+        x = torch.randint(20, (500,), generator=generator)
+        draws = [torch.rand(500, generator=generator) < 0.2 + 0.03 * x for _ in range(2)]
+        sampled, real = ({"X": x, "A": a.long()} for a in draws)
+        results.append(_distance(sampled, real, ["A", "X"], generator))
+    found, mean, upper = torch.tensor(results).unbind(dim=1)
+    assert abs(found.mean() - mean.mean()) < 0.008
+    assert (found <= upper).float().mean() > 0.86
+
+
+def test_a_number_that_follows_its_own_cause_is_no_reason_to_warn(base):
+    """Z -> N; I <-> N where image and code are noise: pairs are known by (Z, N) alone."""
+    generator = torch.Generator().manual_seed(0)
+    z = torch.randn(2000, generator=generator)
+    columns = {"Z": z, "N": z + 0.1 * torch.randn(2000, generator=generator)}
+    columns["I"] = torch.rand(2000, 1, 8, 8, generator=generator)
+    pipe = CausalPipeline.from_graph(
+        "Z -> N; U: I, N",
+        {"Z": Continuous(), "N": Continuous(), "I": PICTURE},
+        {"I": DiffusionMechanism.from_pretrained(base, rank=2, codes=4)},
+        {"U": Confounder(states=2)},
+    )
+    pipe.set_progress_bar_config(disable=True)
+    report = RepresentationReport.of(
+        pipe, columns, config=TrainingConfig(steps=200), num_samples=20, num_inference_steps=2
+    )
+    assert report.warnings == ()

@@ -12,6 +12,8 @@ from causal_diffusers import (
     Categorical,
     CausalPipeline,
     Confounder,
+    Continuous,
+    DiffusionMechanism,
     Image,
     ModularTrainer,
     NotIdentifiableError,
@@ -21,6 +23,7 @@ from causal_diffusers.systems import DiscreteSCM
 from causal_diffusers.training import Rows
 from causal_diffusers.training.intervened import read_masks
 from causal_diffusers.variables import Experiment
+from tiny import make_tiny_base
 from training.test_likelihood import District
 
 TWO, THREE = Categorical([0, 1]), Categorical("abc")
@@ -277,3 +280,32 @@ def test_the_experiments_travel_with_the_pipeline(tmp_path):
     retrained = trained(BOW, {"X": [0, 1], "Y": [0, 1]}, steps=1)
     assert retrained.experiments == (Experiment(),)
     assert '"format_version": 1' in retrained.to_json_string()
+
+
+def test_labels_that_were_tried_beside_a_number_are_remembered():
+    columns = {"X": [1, 1, 0], "Z": [0.3, -0.2, 0.1], "intervened": ["X,Z", "X,Z", ""]}
+    rows = Rows(columns, {"X": TWO, "Z": Continuous()})
+    assert rows.experiments[1] == Experiment(("X", "Z"), ((1, None),))
+    assert not rows.experiments[1].covers({"X": {0}, "Z": None}, rows.variables)
+    assert rows.experiments[1].covers({"X": {1}, "Z": None}, rows.variables)
+
+
+def test_what_was_put_aside_was_not_tried():
+    columns = {"X": [0, 1, 1], "intervened": ["", "", "X"]}
+    rows = Rows(columns, {"X": TWO})
+    assert rows.take(torch.tensor([0, 1])).experiments == (Experiment(),)
+    assert rows.take(torch.tensor([2])).experiments == (Experiment(("X",), ((1,),)),)
+
+
+def test_an_image_that_was_always_set_leaves_the_likelihood_of_the_rest(tmp_path):
+    base = make_tiny_base(tmp_path / "base")
+    pipe = CausalPipeline.from_graph(
+        "U: I, L",
+        {"I": Image(1, 8, 8), "L": TWO},
+        {"I": DiffusionMechanism.from_pretrained(base, rank=2, codes=4)},
+        {"U": Confounder(states=2)},
+    )
+    columns = {"I": torch.rand(8, 1, 8, 8), "L": [0, 1] * 4, "intervened": ["I"] * 8}
+    trainer = ModularTrainer(pipe, columns, config=TrainingConfig(steps=2), held_out=0)
+    assert [o.name for o in trainer.objectives("L")] == ["likelihood"]
+    trainer.train()

@@ -235,3 +235,9 @@ def test_the_sobol_set_is_standard_normal_and_new_for_each_seed():
         torch.testing.assert_close(points.mean(0), torch.zeros(2), rtol=0, atol=0.01)
         torch.testing.assert_close(points.T.cov(), torch.eye(2), rtol=0, atol=0.02)
     assert torch.isfinite(confounder_grid(u, 2**14, 3, CPU)[0]["U"]).all()
+
+
+def test_too_many_states_are_refused():
+    many = {f"U{i}": Confounder(states=32) for i in range(5)}
+    with pytest.raises(ValueError, match=r"33,554,432 combinations, more than 1,048,576\. Give"):
+        confounder_grid(many, 8, 0, torch.device("cpu"))
