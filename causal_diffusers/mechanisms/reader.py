@@ -9,7 +9,7 @@ Both factors are read off data. $p(pa \mid I) = \prod_k p(pa_k \mid pa_{<k}, I)$
 classifier. $\rho$ is the odds of another one, that tells images of the data from images of
 the generator. It sees no more than a summary of what the first has seen,
 
-$$ T(I) = (\text{features}, \; p(pa_k \mid I), \; \log(1 - \max p(pa_k \mid I))) , $$
+$$ T(I) = (\text{features}, \; p(pa_k \mid I), \; \log(1.01 - \max p(pa_k \mid I))) , $$
 
 blurred, when it is trained, by Gaussian noise. So it moves how often each kind of image
 comes, which a generator trained on other data has wrong; and how often an image comes that
@@ -37,6 +37,7 @@ from causal_diffusers.variables import Categorical, Image, Variable
 __all__ = ["Reader", "unreadable"]
 
 _BLUR = 0.3, 0.1  # of features, whose scale is 1, and of what is read off them
+_SURE = 0.01  # what is read with less doubt than this is as clear as can be
 _BOUND = 2.5  # of the log-odds: no kind of image is made more than 12 times as frequent
 
 
@@ -144,7 +145,7 @@ class Reader(nn.Module):
         for head in self.heads.values():
             p = head(told).softmax(dim=-1)
             told = torch.cat([told, p], dim=-1)
-            doubts.append((1 - p.amax(dim=-1, keepdim=True) + 1e-4).log() / 3)
+            doubts.append((1 - p.amax(dim=-1, keepdim=True) + _SURE).log() / 3)
         features, read = told.split([self.features, told.shape[-1] - self.features], dim=-1)
         return features, torch.cat([read, *doubts], dim=-1)
 
