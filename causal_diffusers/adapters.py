@@ -26,7 +26,7 @@ from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
-__all__ = ["ChannelGates", "GatedLoRA", "unadapted"]
+__all__ = ["ChannelGates", "GatedLoRA", "twin", "unadapted"]
 
 _N = TypeVar("_N", bound=nn.Module)
 _LAYERS = nn.Conv2d, nn.ConvTranspose2d, nn.Linear
@@ -190,7 +190,7 @@ def unadapted(network: _N) -> _N:
         network: The network, which keeps its adapters.
 
     Returns:
-        Another network around the same frozen tensors, without adapters.
+        A `twin` of the network, without adapters.
 
     Example:
         >>> import torch
@@ -199,11 +199,10 @@ def unadapted(network: _N) -> _N:
         >>> before = network(x)
         >>> _ = GatedLoRA(network, 4, rank=2, alpha=2, target_modules=["0"])
         >>> bare = unadapted(network)
-        >>> torch.equal(bare(x), before), bare[0].weight is weight
+        >>> torch.equal(bare(x), before), bare[0].weight.data_ptr() == weight.data_ptr()
         (True, True)
     """
-    shared = {id(t): t for t in [*network.parameters(), *network.buffers()]}
-    bare = copy.deepcopy(network, {**shared})
+    bare = twin(network)
     for module in list(bare.modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, LoraLayer):
@@ -214,3 +213,31 @@ def unadapted(network: _N) -> _N:
             if isinstance(hook, _Scale):
                 del module._forward_hooks[key]
     return bare
+
+
+def twin(network: _N) -> _N:
+    """Copy a network without its memory.
+
+    The tensors are on the same memory, but the parameters are others: whoever moves one of
+    the two networks to another device leaves the other where it is.
+
+    Arguments:
+        network: The network; it is frozen, for what is written to one is written to both.
+
+    Returns:
+        Another network on the same memory.
+
+    Example:
+        >>> network = nn.Linear(3, 3)
+        >>> other = twin(network)
+        >>> other.weight.data_ptr() == network.weight.data_ptr()
+        True
+        >>> other.double().weight.dtype, network.weight.dtype
+        (torch.float64, torch.float32)
+    """
+    shared: dict[int, Any] = {
+        id(p): nn.Parameter(p.detach(), requires_grad=p.requires_grad)
+        for p in network.parameters()
+    }
+    shared |= {id(buffer): buffer.detach() for buffer in network.buffers()}
+    return copy.deepcopy(network, shared)

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from causal_diffusers.adapters import unadapted
+from causal_diffusers.adapters import twin, unadapted
 from causal_diffusers.mechanisms.base import Mechanism
 from causal_diffusers.mechanisms.pretrained import PretrainedMechanism
 
@@ -32,7 +32,8 @@ def renew(mechanism: _M) -> _M:
         mechanism: The mechanism; it is left as it is.
 
     Returns:
-        A new one. Frozen tensors are shared, trainable ones are not.
+        A new one. The memory of frozen tensors is shared, and moving one of the two to
+        another device moves it alone; trainable tensors are its own.
 
     Example:
         >>> from causal_diffusers.mechanisms import CategoricalMechanism
@@ -45,7 +46,8 @@ def renew(mechanism: _M) -> _M:
     kind: Any = type(mechanism)
     taken = set(inspect.signature(kind.__init__).parameters) - _OWN
     chosen = {name: copy.deepcopy(mechanism.config[name]) for name in sorted(taken)}
-    new = kind(**chosen, image_encoder=mechanism.image_encoder)
+    encoder = mechanism.image_encoder
+    new = kind(**chosen, image_encoder=encoder if encoder is None else twin(encoder))
     if isinstance(mechanism, PretrainedMechanism) and mechanism.backbone is not None:
         new._attach(unadapted(mechanism.backbone))
         if hasattr(mechanism, "scheduler"):

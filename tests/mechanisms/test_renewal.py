@@ -3,11 +3,12 @@
 import pytest
 import torch
 
+from causal_diffusers import CategoricalMechanism, VisionEncoder
 from causal_diffusers.mechanisms.pretrained import PretrainedMechanism
 from causal_diffusers.mechanisms.renewal import renew, start_from
-from causal_diffusers.variables import Categorical
+from causal_diffusers.variables import Categorical, Image
 from mechanisms.zoo import SIGNATURES, make, sample
-from tiny import make_tiny_base
+from tiny import make_tiny_base, make_tiny_encoder
 
 OTHER = {"Q": Categorical("pqr")}
 
@@ -32,9 +33,19 @@ def test_it_is_of_the_same_kind_and_size(name, base):
     assert all(torch.equal(t, before[n]) for n, t in old.state_dict().items())
     if isinstance(old, PretrainedMechanism):
         own, theirs = (
-            {id(p) for p in f.backbone.parameters() if not p.requires_grad} for f in (new, old)
+            {p.data_ptr() for p in f.backbone.parameters() if not p.requires_grad}
+            for f in (new, old)
         )
         assert own == theirs != set()
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_moving_the_new_one_leaves_the_old_one_where_it_is(name, base):
+    """As training moves it to a GPU: here to another precision, for which no GPU is needed."""
+    old = make(name, base)
+    before = {n: (t.dtype, t.data_ptr()) for n, t in old.state_dict().items()}
+    torch.nn.Module.to(renew(old).bind(old.variable, OTHER, {}), torch.float64)
+    assert {n: (t.dtype, t.data_ptr()) for n, t in old.state_dict().items()} == before
 
 
 @pytest.mark.parametrize("name", SIGNATURES)
@@ -44,6 +55,17 @@ def test_bound_alike_and_started_from_the_old_one_it_is_the_old_one(name, base):
     new.eval()
     assert set(start_from(new, old)) == set(old.trainable_state())
     assert torch.equal(sample(new), sample(old))
+
+
+def test_a_frozen_encoder_stays_where_it_is_too(base, tmp_path):
+    encoder = VisionEncoder.from_pretrained(make_tiny_encoder(tmp_path))
+    label, picture = Categorical("ab"), Image(1, 8, 8)
+    old = CategoricalMechanism(image_encoder=encoder).bind(label, {"I": picture}, {})
+    new = renew(old).bind(label, {"I": picture}, {})
+    both = zip(encoder.parameters(), new.image_encoder.parameters(), strict=True)
+    assert all(a.data_ptr() == b.data_ptr() for a, b in both)
+    torch.nn.Module.to(new, torch.float64)
+    assert {p.dtype for p in old.parameters()} == {torch.float32}
 
 
 def test_what_fits_is_taken_over(base):
