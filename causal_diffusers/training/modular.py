@@ -17,7 +17,7 @@ import contextlib
 import dataclasses
 import os
 import warnings
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,7 +38,7 @@ from causal_diffusers.training.report import MOST_ROWS, FitReport, MisfitWarning
 if TYPE_CHECKING:
     from causal_diffusers.pipeline import CausalPipeline
 
-__all__ = ["ModularTrainer"]
+__all__ = ["ModularTrainer", "back_home"]
 
 District = tuple[str, ...]
 
@@ -114,7 +114,7 @@ class ModularTrainer:
         for lesson in lessons:
             self._check_files(lesson)
         self._remember_start()
-        with _back_home(self.components):
+        with back_home(self.components.values()):
             for lesson in lessons:
                 train_stage(
                     lesson.objective,
@@ -267,6 +267,33 @@ class ModularTrainer:
         start.restore(weights)
 
 
+@contextlib.contextmanager
+def back_home(components: Iterable[Component]) -> Iterator[None]:
+    """Bring components back to the devices they came from, whatever happens.
+
+    Arguments:
+        components: What may be moved inside the block, as training does.
+
+    Yields:
+        Nothing.
+
+    Example:
+        >>> from causal_diffusers.mechanisms import CategoricalMechanism
+        >>> from causal_diffusers.variables import Categorical
+        >>> f = CategoricalMechanism().bind(Categorical("ab"), {}, {})
+        >>> with back_home([f]):
+        ...     pass
+        >>> f.device.type
+        'cpu'
+    """
+    homes = [(component, component.device) for component in components]
+    try:
+        yield
+    finally:
+        for component, home in homes:
+            torch.nn.Module.to(component, home)
+
+
 @dataclasses.dataclass(frozen=True)
 class _Lesson:
     """One objective that is minimised: how, under which name, and where it is kept."""
@@ -330,14 +357,3 @@ def _trainable(name: str, component: Component | None) -> Component:
             "`pipe.to(torch.float32)`; `mixed_precision` is what makes it fast."
         )
     return component
-
-
-@contextlib.contextmanager
-def _back_home(components: Mapping[str, Component]) -> Iterator[None]:
-    """Bring components back to the devices they came from, whatever happens."""
-    homes = {name: component.device for name, component in components.items()}
-    try:
-        yield
-    finally:
-        for name, component in components.items():
-            torch.nn.Module.to(component, homes[name])

@@ -172,7 +172,7 @@ class Past:
         """
         mechanism, generator = self.mechanism, spawn(self.seed, "past", self.name)
         confounders: dict[str, list[Tensor]] = {u: [] for u in mechanism.confounders}
-        for rows, draws, weights in self._chunks():
+        for _, draws, weights in self._chunks():
             if not confounders:
                 break
             which = torch.multinomial(weights, count, replacement=True, generator=generator)
