@@ -91,10 +91,11 @@ class Reader(nn.Module):
             layers = nn.Linear(told, width), nn.SiLU(), nn.Linear(width, size)
             self.heads[name] = nn.Sequential(*layers)
             told += size
-        last = nn.Linear(width, 1)
+        hidden = [nn.Linear(told + len(self.sizes), width // 2), nn.SiLU()] if parents else []
+        last = nn.Linear(width // 2 if parents else told, 1)  # of bare pixels, a linear one
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
-        self.odds = nn.Sequential(nn.Linear(told + len(self.sizes), width), nn.SiLU(), last)
+        self.odds = nn.Sequential(*hidden, last)
 
     def see(self, images: Tensor) -> Tensor:
         """Turn images (B, C, H, W) into features (B, features)."""
