@@ -14,6 +14,11 @@ frozen denoiser come from a bank and pass on none. Categorical variables and fin
 confounders are drawn one-hot, with the gradient of a Gumbel-softmax: it follows $f$ at a
 corner, not to the next one, but at the truth $f$ is flat and the two agree.
 
+**Experiments.** In a row from $do(X)$ what was set is clamped too, and the critic is told
+what it was. $S \setminus X$ is valid in $G_{\overline{X}}$ given its outside parents there: one
+outside $S$ that descended from it, or from a sibling of it, would do so in $G$ as well; and
+one in $X$ has neither causes nor siblings left. So the order of $G$ serves every regime.
+
 References:
     Modular learning of deep causal generative models for high-dimensional causal
     inference (Rahman & Kocaoglu, 2024), Sec. 4, Algorithm 1.
@@ -40,6 +45,7 @@ from causal_diffusers.training.bank import Bank, check_bank
 from causal_diffusers.training.config import Descent
 from causal_diffusers.training.critics import Critic, PrincipalComponents, gradient_penalty
 from causal_diffusers.training.data import Rows
+from causal_diffusers.training.intervened import mask_of
 from causal_diffusers.training.objective import Objective
 from causal_diffusers.training.player import Opponent
 from causal_diffusers.variables import Categorical, Image
@@ -139,6 +145,11 @@ class AdversarialObjective(Objective):
         slope = f", slope {self.slope}" if self.slope else ""
         return {"objective": f"adversarial on {', '.join(self.joint)}, {frozen} frozen{slope}"}
 
+    def select(self, rows: Rows) -> Rows:
+        """Keep the rows in which not all that is trained was set; see `Objective.select`."""
+        trained = [name for name in self.joint if name in self.components]
+        return rows.free(trained, told=self.joint)
+
     def prepare(self, rows: Rows, seed: int, device: torch.device) -> None:
         """Copy what is frozen, draw the banks, choose the components, make the critic."""
         self._ready = _Ready(self, rows, seed, device)
@@ -165,17 +176,21 @@ class AdversarialObjective(Objective):
         r"""Draw $\hat s \sim \hat P(s \mid do(pa(S)))$, a sample for each row.
 
         Arguments:
-            batch: The rows; of these only $pa(S)$ is used.
+            batch: The rows; of these only $pa(S)$ is used, and what was set by hand.
             seed: The source of the confounders and of the noise.
 
         Returns:
-            The samples and the parents, categorical samples one-hot.
+            The samples, the parents and where something was set, categorical samples one-hot.
         """
         size = len(next(iter(batch.values())))
-        values = {name: batch[name] for name in self.parents}
+        values = {name: batch[name] for name in (*self.parents, *self.ready.masks)}
         hidden = {name: self._confounder(name, size, seed) for name in self.confounders}
         for name in self.joint:
-            values[name] = self._sample(name, values, hidden, size, spawn(seed, name))
+            drawn = self._sample(name, values, hidden, size, spawn(seed, name))
+            if (is_set := values.get(mask_of(name))) is not None:
+                row = self._encoded(name, batch[name]).to(drawn.dtype)
+                drawn = torch.where(is_set.view(-1, *[1] * (drawn.dim() - 1)) == 1, row, drawn)
+            values[name] = drawn
         return values
 
     def view(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -187,13 +202,20 @@ class AdversarialObjective(Objective):
         Returns:
             Features with shape (B, width), or whole images where these are trained.
         """
-        return {name: self._view(name, values[name]) for name in self.columns}
+        seen = {name: self._view(name, values[name]) for name in self.columns}
+        return seen | {mask: values[mask][:, None].float() for mask in self.ready.masks}
+
+    def _encoded(self, name: str, value: Tensor) -> Tensor:
+        """Give labels one-hot, and leave others as they are."""
+        variable = self.variables[name]
+        if isinstance(variable, Categorical) and not value.is_floating_point():
+            return one_hot(value, len(variable.labels)).float()
+        return value
 
     def _view(self, name: str, value: Tensor) -> Tensor:
         variable = self.variables[name]
         if isinstance(variable, Categorical):
-            is_code = not value.is_floating_point()
-            return one_hot(value, len(variable.labels)).float() if is_code else value
+            return self._encoded(name, value)
         if isinstance(variable, Image):
             return value if name in self.components else self.ready.components[name](value)
         return value.flatten(1)
@@ -236,6 +258,7 @@ class _Ready:
         self, objective: AdversarialObjective, rows: Rows, seed: int, device: torch.device
     ) -> None:
         self.device = device
+        self.masks = tuple(m for m in map(mask_of, objective.joint) if m in rows.variables)
         others = _without(objective._originals, objective.components)
         slow = {n: m for n, m in others.items() if not isinstance(m, _RELAXED)}
         self.frozen = {n: _frozen(part, device) for n, part in _without(others, slow).items()}
@@ -256,7 +279,8 @@ class _Ready:
         }
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(draw_seed(spawn(seed, *objective.columns, "critic")))
-            self.critic = Critic(widths, trained).to(device)
+            told = dict.fromkeys(self.masks, 1)
+            self.critic = Critic({**widths, **told}, trained).to(device)
 
     def _width(self, name: str, objective: AdversarialObjective) -> int:
         variable = objective.variables[name]

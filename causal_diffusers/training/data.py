@@ -102,14 +102,15 @@ class Rows:
         """
         return int(self._numbers[row])
 
-    def free(self, names: Collection[str]) -> Rows:
+    def free(self, names: Collection[str], told: Collection[str] = ()) -> Rows:
         """Keep the rows that say how some variables are made: not all of them were set.
 
         Arguments:
             names: The variables.
+            told: Others of which it is of interest whether they were set.
 
         Returns:
-            These rows, which say `do(X)` of those variables only.
+            These rows, which say `do(X)` of those variables and the others only.
 
         Raises:
             ValueError: If there is no such row.
@@ -120,10 +121,10 @@ class Rows:
             >>> len(Rows(columns, {"X": Categorical([0, 1])}).free(["X"]))
             2
         """
-        masks = {name: self._columns.get(mask_of(name)) for name in names}
-        every = [mask for mask in masks.values() if isinstance(mask, Tensor)]
+        masks = {name: self._columns.get(mask_of(name)) for name in (*names, *told)}
+        every = [mask for name in names if isinstance(mask := masks[name], Tensor)]
         is_kept = torch.ones(self._size, dtype=torch.bool)
-        if len(every) == len(masks):
+        if len(every) == len(names):
             is_kept = torch.stack(every).amin(dim=0) == 0
         if not is_kept.any():
             raise ValueError(

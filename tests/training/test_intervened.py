@@ -10,6 +10,7 @@ from PIL import Image as PILImage
 from causal_diffusers import (
     ADMG,
     Categorical,
+    CategoricalMechanism,
     CausalPipeline,
     Confounder,
     Continuous,
@@ -20,8 +21,9 @@ from causal_diffusers import (
     TrainingConfig,
 )
 from causal_diffusers.systems import DiscreteSCM
-from causal_diffusers.training import Rows
+from causal_diffusers.training import LikelihoodObjective, Rows
 from causal_diffusers.training.intervened import read_masks
+from causal_diffusers.training.objective import Objective
 from causal_diffusers.variables import Experiment
 from tiny import make_tiny_base
 from training.test_likelihood import District
@@ -260,13 +262,53 @@ def test_the_plan_says_which_regime_teaches_what():
 
 
 def test_an_objective_that_does_not_know_experiments_refuses_them():
-    columns = {"X": [0, 1], "Y": [0, 1], "intervened": ["", "X"]}
+    class Blind(LikelihoodObjective):
+        select = Objective.select
+
+    rows = Rows({"X": [0, 1], "intervened": ["", "X"]}, {"X": TWO})
+    f = CategoricalMechanism().bind(TWO, {}, {})
+    with pytest.raises(ValueError, match=r"`intervened` is not understood by every .* likelihood"):
+        Blind({"X": f}, {}, {}).select(rows)
+
+
+def test_a_game_clamps_what_was_set_and_tells_its_critic():
+    columns = {"X": [0, 1, 1], "Y": [0, 1, 0], "intervened": ["", "X", "X,Y"]}
     pipe = CausalPipeline.from_graph(BOW, dict.fromkeys("XY", TWO))
-    trainer = ModularTrainer(pipe, columns, config=TrainingConfig(objective="adversarial"))
-    with pytest.raises(
-        ValueError, match=r"`intervened` is not understood by every .* adversarial"
-    ):
-        trainer.train()
+    config = TrainingConfig(steps=1, batch_size=4, objective="adversarial")
+    trainer = ModularTrainer(pipe, columns, config=config, held_out=0)
+    (game,) = trainer.objectives("XY")
+    rows = game.select(trainer.rows)
+    assert len(rows) == 2
+    game.prepare(rows, 0, torch.device("cpu"))
+    batch = rows.batch(torch.tensor([0, 1] * 50))
+    drawn = game.draw(batch, 3)
+    is_set = batch["do(X)"] == 1
+    assert drawn["X"][is_set].argmax(1).eq(1).all()
+    assert drawn["X"][~is_set].argmax(1).unique().tolist() == [0, 1]
+    assert game.view(drawn)["do(X)"].flatten().tolist() == [0.0, 1.0] * 50
+    trainer.train()
+    assert pipe.experiments[1].variables == ("X",)
+
+
+@pytest.mark.slow
+def test_a_game_learns_a_bow_from_an_experiment():
+    """P(Y | do(X)) of a bow, which observation leaves open and plain conditioning misses."""
+    system = strong_bow()
+    rows = regimes(system, [(), ("X",)], 8000)
+    torch.manual_seed(0)
+    pipe = CausalPipeline.from_graph(BOW, dict.fromkeys("XY", TWO))
+    config = TrainingConfig(steps=1000, objective="adversarial")
+    ModularTrainer(pipe, rows, config=config).train()
+    truth = system.interventional("Y", "X").values
+    found = [
+        pipe(4000, do={"X": x}, outcomes="Y", generator=torch.Generator().manual_seed(x))
+        .probabilities["Y"]
+        .mean(dim=0)
+        .numpy()
+        for x in (0, 1)
+    ]
+    assert naive_error(system) > 0.15
+    assert np.abs(np.stack(found, axis=1) - truth).max() < 0.04
 
 
 def test_the_experiments_travel_with_the_pipeline(tmp_path):
