@@ -1,7 +1,7 @@
 """Answer a front-door query whose mediator is an image: handwriting of MNIST, 32x32.
 
 What was written stays hidden inside the image. Ten minutes on one core for a rough answer;
-`pipelines/make_mnist_front_door.py` trains the shipped one.
+`pipelines/make_pipelines.py mnist-front-door` trains the shipped one.
 
     python examples/06_answer_through_an_image.py --data FOLDER
 """

@@ -1,7 +1,7 @@
 """Two models fit the same rows equally well; one forgets a confounder, and is wrong.
 
 The labels of coloured bars: a digit D and its colour C share a hidden cause; a bar BW and
-its tint BC follow. Seconds on one core; `pipelines/make_bars.py` adds the image of all.
+its tint BC follow. Seconds on one core; `pipelines/make_pipelines.py` adds the image of all.
 
     python examples/07_do_not_forget_a_confounder.py
 """
