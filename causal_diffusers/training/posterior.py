@@ -27,6 +27,7 @@ from torch.nn.functional import softplus
 
 from causal_diffusers.mechanisms import GANMechanism
 from causal_diffusers.training.config import Descent
+from causal_diffusers.training.data import Rows
 from causal_diffusers.training.objective import Objective
 
 __all__ = ["PosteriorObjective"]
@@ -65,6 +66,10 @@ class PosteriorObjective(Objective):
         super().__init__({name: mechanism}, tuple(sorted({name, *mechanism.parents})))
         self.variable = name
         self._bound = mechanism, mechanism.backbone  # in a tuple: `parts` registers them
+
+    def select(self, rows: Rows) -> Rows:
+        """Keep the rows in which nobody set the image; see `Objective.select`."""
+        return rows.free([self.variable])
 
     @property
     def defaults(self) -> Descent:
