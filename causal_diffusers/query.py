@@ -21,7 +21,7 @@ from causal_diffusers.variables import Categorical, Continuous, Experiment, Imag
 if TYPE_CHECKING:
     from causal_diffusers.graphs.estimand import Estimand
 
-__all__ = ["Query", "encode"]
+__all__ = ["Query", "encode", "read_values"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,8 +132,7 @@ class Query:
         asked: dict[str, set[int] | None] = {}
         for name in matter.intersection(experiment.variables):
             value = self.do.get(name) if isinstance(variables[name], Categorical) else None
-            column = None if value is None else _as_column(variables[name], value)
-            codes = None if column is None else variables[name].encode(column, name=name)
+            codes = None if value is None else read_values(variables[name], value, name)
             asked[name] = None if codes is None else set(codes.tolist())
         return experiment.covers(asked, variables)
 
@@ -199,7 +198,7 @@ def encode(variable: Variable, value: object, name: str, num_samples: int) -> Te
         raise ValueError(
             f'"{name}" needs a value to be sampled under: got None. Write `{{"{name}": value}}`.'
         )
-    encoded = variable.encode(_as_column(variable, value), name=name)
+    encoded = read_values(variable, value, name)
     if len(encoded) not in {1, num_samples}:
         raise ShapeError(
             f'"{name}" should have one value, or one for each of the {num_samples} samples: got '
@@ -209,6 +208,31 @@ def encode(variable: Variable, value: object, name: str, num_samples: int) -> Te
             received=tuple(encoded.shape),
         )
     return encoded.expand(num_samples, *variable.shape)
+
+
+def read_values(variable: Variable, value: object, name: str) -> Tensor:
+    """Read what a user wrote as the value of a variable: one, or a sequence of them.
+
+    Arguments:
+        variable: What the variable looks like.
+        value: A label, a code, a number or vector, an image, or a sequence of them; numpy's
+            and torch's too.
+        name: The variable's name, for errors.
+
+    Returns:
+        Encoded values with shape (M, *shape); M is 1 for a single one.
+
+    Raises:
+        ValueError: If a value is none of the variable.
+
+    Example:
+        >>> from causal_diffusers.variables import Categorical
+        >>> read_values(Categorical(["no", "yes"]), "yes", "X").tolist()
+        [1]
+        >>> read_values(Categorical([0, 1]), np.int64(1), "X").tolist()
+        [1]
+    """
+    return variable.encode(_as_column(variable, value), name=name)
 
 
 def _as_column(variable: Variable, value: object) -> Iterable[Any]:

@@ -19,6 +19,11 @@ $$ \sum_b \frac{n(b)^2}{p(b)} \approx \frac1N \sum_i r_i^2
 
 where the terms whose $p(b \mid x_i)$ is below a hundredth of $n(b \mid c_i)$ are missing.
 
+A number that is asked for, $do(X = x)$, is judged by the rows near it: $X$ is replaced by
+whether it lies within Scott's bandwidth $\sigma N^{-1/(d+4)}$ of $x$, and no row is near what lies
+outside the range of the data. The value of an image cannot be looked up so, and the report
+says that it is about the images of the rows.
+
 The verdict is *unsupported* if more than 2 % is missing; else *thin* if the answer is no
 surer than 100 rows would make it, or an image costs more than nineteen rows in twenty of
 those that were left; else *supported*.
@@ -27,13 +32,14 @@ References:
     Overlap in observational studies with high-dimensional covariates (D'Amour, Ding,
     Feller, Lei & Sekhon, 2021).
     Survey sampling (Kish, 1965), Sec. 11.7.
+    Multivariate density estimation (Scott, 1992), Sec. 6.3: the bandwidth.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -52,11 +58,12 @@ from causal_diffusers.inference.overlap import (
     FactorOverlap,
     OverlapReport,
 )
-from causal_diffusers.metrics.propensity import coarse_features, propensities
-from causal_diffusers.query import Query
+from causal_diffusers.metrics.propensity import coarse_features, propensities, shrunk
+from causal_diffusers.query import Query, read_values
 from causal_diffusers.seeding import spawn
 from causal_diffusers.training.data import Columns, Rows
-from causal_diffusers.variables import Categorical
+from causal_diffusers.training.derived import derive
+from causal_diffusers.variables import Categorical, Continuous, Image, Variable
 
 if TYPE_CHECKING:
     from causal_diffusers.pipeline import CausalPipeline
@@ -66,7 +73,7 @@ __all__ = ["diagnose"]
 HARDLY = 5  # rows of a configuration below which it counts as missing
 RARELY = 0.01  # of what is needed, likewise for what an image leaves possible
 MOST_MISSING, FEWEST_ROWS, SMALLEST_SHARE = 0.02, 100, 0.05
-_LARGEST_TABLE, _MOST_QUERIES, _MOST_ROWS = 2**22, 256, 8000
+_LARGEST_TABLE, _MOST_QUERIES, _MOST_ROWS, _AT_ONCE = 2**22, 256, 8000, 256
 
 
 def diagnose(pipe: CausalPipeline, query: Query | Estimand, data: Columns) -> OverlapReport:
@@ -82,7 +89,7 @@ def diagnose(pipe: CausalPipeline, query: Query | Estimand, data: Columns) -> Ov
     Arguments:
         pipe: The pipeline; its graph and variables are used.
         query: What is asked: `pipe.identify(...)`, or a `Query` with values, of which only
-            these are looked at.
+            these are looked at: labels, and numbers by the rows near them.
         data: The rows that it was, or will be, trained on. Of several regimes, only those
             in which nothing was set are looked at.
 
@@ -106,20 +113,27 @@ def diagnose(pipe: CausalPipeline, query: Query | Estimand, data: Columns) -> Ov
     """
     estimand = query.estimand(pipe.graph) if isinstance(query, Query) else query
     _check_observational(estimand)
-    values = {**query.do, **query.given} if isinstance(query, Query) else {}
+    asked = {**query.do, **query.given} if isinstance(query, Query) else {}
+    fixed = {
+        name: read_values(pipe.variables[name], value, name)
+        for name, value in asked.items()
+        if value is not None
+    }
     needed = estimand.expression.mentioned.union(estimand.variables)
     names = tuple(name for name in pipe.graph.variables if name in needed)
     rows = Rows(data, pipe.variables).observational()
-    evidence = _Evidence(estimand, rows, names)
-    fixed = {name: value for name, value in values.items() if value is not None}
+    _check_number(estimand, rows, fixed)
     entries: dict[str, FactorOverlap] = {}
-    for at in _points(estimand, rows, evidence.sizes, fixed):
-        for factor, table in demand(estimand, evidence.joint, names, at).items():
-            entry = evidence.judge(factor, table, at)
-            if str(factor) not in entries or _badness(entry) > _badness(entries[str(factor)]):
-                entries[str(factor)] = entry
+    for near in _numbers(estimand, rows, fixed):
+        evidence = _Evidence(estimand, _beside(rows, near), names)
+        for at in _points(estimand, evidence.categorical, fixed, near):
+            for factor, table in demand(estimand, evidence.joint, names, at).items():
+                entry = evidence.judge(factor, table, at)
+                if str(factor) not in entries or _badness(entry) > _badness(entries[str(factor)]):
+                    entries[str(factor)] = entry
     text = str(query) if isinstance(query, Query) else estimand.query
-    return OverlapReport(text, str(estimand), tuple(entries.values()), len(rows))
+    images = tuple(name for name in fixed if isinstance(pipe.variables[name], Image))
+    return OverlapReport(text, str(estimand), tuple(entries.values()), len(rows), images)
 
 
 class _Evidence:
@@ -256,11 +270,15 @@ class _Evidence:
             told = torch.zeros(len(place), size, dtype=torch.float64)
             told[:, seen] = 1.0
             if len(seen) > 1:
-                looked = self.rows.batch(self.index, images)
-                features = torch.cat([coarse_features(looked[n]) for n in images], dim=1)
+                features = torch.cat([self._seen(name) for name in images], dim=1)
                 told[:, seen] = propensities(features, classes, len(seen)).double()
             self._told[key] = told
         return self._told[key]
+
+    def _seen(self, name: str) -> Tensor:
+        """Give coarse features of each row; images are shrunk before the next are read."""
+        parts = [shrunk(self.rows.batch(i, [name])[name]) for i in self.index.split(_AT_ONCE)]
+        return coarse_features(torch.cat(parts))
 
     def _place(self, names: Sequence[str]) -> Tensor:
         """Number the configuration of each row."""
@@ -298,27 +316,73 @@ def _conditionals(expression: Expression) -> Iterator[Probability]:
         yield from _conditionals(part)
 
 
-def _points(
-    estimand: Estimand, rows: Rows, sizes: Mapping[str, int], fixed: Mapping[str, object]
-) -> Iterator[dict[str, int]]:
-    """List the values of the query: those asked for, else all; images are averaged over."""
-    choices: dict[str, list[int]] = {}
-    for name in (*estimand.do, *estimand.given):
-        variable = rows.variables[name]
-        if isinstance(variable, Categorical):
-            every = list(range(sizes[name]))
-            asked = fixed.get(name)
-            one = isinstance(asked, (str, int, float)) or asked is None
-            column = [asked] if one else list(asked)  # type: ignore[call-overload]
-            choices[name] = (
-                every if asked is None else variable.encode(column, name=name).unique().tolist()
-            )
-    total = math.prod(map(len, choices.values()))
+def _choices(
+    estimand: Estimand, variables: Mapping[str, Variable], fixed: Mapping[str, Tensor]
+) -> dict[str, list[int]]:
+    """List the codes of each label of the query: those asked for, else all."""
+    labels = {n: variables.get(n) for n in (*estimand.do, *estimand.given)}
+    return {
+        name: fixed[name].unique().tolist() if name in fixed else list(range(len(v.labels)))
+        for name, v in labels.items()
+        if isinstance(v, Categorical)
+    }
+
+
+def _numbers(
+    estimand: Estimand, rows: Rows, fixed: Mapping[str, Tensor]
+) -> Iterator[dict[str, Tensor]]:
+    """List the numbers that are asked for, in all combinations."""
+    named = [n for n in (*estimand.do, *estimand.given) if n in fixed]
+    numbers = [n for n in named if isinstance(rows.variables[n], Continuous)]
+    for values in itertools.product(*(fixed[n].unique(dim=0) for n in numbers)):
+        yield dict(zip(numbers, values, strict=True))
+
+
+def _check_number(estimand: Estimand, rows: Rows, fixed: Mapping[str, Tensor]) -> None:
+    choices = _choices(estimand, rows.variables, fixed)
+    sizes = {name: len(codes) for name, codes in choices.items()}
+    for name in fixed:
+        if isinstance(rows.variables[name], Continuous):
+            sizes[name] = len(fixed[name].unique(dim=0))
+    total = math.prod(sizes.values())
     if total > _MOST_QUERIES:
         raise ValueError(
-            f"`diagnose` looks at every value of {', '.join(choices)}: got {total} of them, more "
+            f"`diagnose` looks at every value of {', '.join(sizes)}: got {total} of them, more "
             f"than {_MOST_QUERIES}. Give values: `Query.ask(graph, outcomes, do={{...}})`."
         )
+
+
+def _beside(rows: Rows, near: Mapping[str, Tensor]) -> Rows:
+    """Put a label in the place of each number: whether it is near the one asked for."""
+    for name, x in near.items():
+        values = rows.batch(torch.arange(len(rows)), [name])[name]
+        width = values.std(dim=0, correction=0) * len(rows) ** (-1 / (values.shape[1] + 4)) + 1e-6
+        is_inside = bool(((values.amin(dim=0) <= x) & (x <= values.amax(dim=0))).all())
+
+        def is_near(
+            v: Tensor, x: Tensor = x, w: Tensor = width, known: bool = is_inside
+        ) -> Tensor:
+            return ((v - x).abs() <= w).all(dim=1).long() * known
+
+        shown = ", ".join(f"{v:.4g}" for v in np.ravel(_decoded(rows.variables[name], x)))
+        label = Categorical(["elsewhere", f"near {shown}"])
+        rows = derive(rows, name, label, name, is_near)
+    return rows
+
+
+def _decoded(variable: Variable, x: Tensor) -> np.ndarray:
+    return np.asarray(variable.decode(x[None])) if isinstance(variable, Continuous) else x.numpy()
+
+
+def _points(
+    estimand: Estimand,
+    variables: Mapping[str, Variable],
+    fixed: Mapping[str, Tensor],
+    near: Collection[str],
+) -> Iterator[dict[str, int]]:
+    """List the labels of the query; what has none, and was not asked for, is averaged over."""
+    labels = {name: codes for name, codes in fixed.items() if name not in near}
+    choices = _choices(estimand, variables, labels) | {name: [1] for name in near}
     for codes in itertools.product(*choices.values()):
         yield dict(zip(choices, codes, strict=True))
 

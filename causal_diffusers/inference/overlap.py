@@ -132,6 +132,8 @@ class OverlapReport:
         estimand: What it equals, as text.
         factors: An entry for each conditional that the estimand rests on.
         num_rows: How many rows were looked at.
+        averaged: Images a value of which was asked for: no row has it, so the report is about
+            the images of the rows.
 
     Example:
         >>> report = OverlapReport("P(Y)", "P(Y)", (), 100)
@@ -143,6 +145,7 @@ class OverlapReport:
     estimand: str
     factors: tuple[FactorOverlap, ...]
     num_rows: int
+    averaged: tuple[str, ...] = ()
 
     @property
     def is_supported(self) -> bool:
@@ -158,4 +161,10 @@ class OverlapReport:
         verdict = "the data support it" if self.is_supported else "THE DATA DO NOT SUPPORT IT"
         head = f"{self.query} = {self.estimand}: {verdict} ({self.num_rows} rows)"
         entries = sorted(self.factors, key=lambda entry: (-entry.missing, entry.effective_share))
-        return "\n".join([head, *(f"  {entry}" for entry in entries)])
+        lines = [head, *(f"  {entry}" for entry in entries)]
+        for name in self.averaged:
+            lines.append(
+                f"  The value of {name} that was asked for was not judged, but those of the rows "
+                "on average: an image occurs once."
+            )
+        return "\n".join(lines)

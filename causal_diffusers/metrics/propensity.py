@@ -26,7 +26,7 @@ from torch.nn.functional import adaptive_avg_pool2d, nll_loss
 
 from causal_diffusers.seeding import spawn
 
-__all__ = ["Reader", "coarse_features", "folds_of", "propensities", "train_reader"]
+__all__ = ["Reader", "coarse_features", "folds_of", "propensities", "shrunk", "train_reader"]
 
 Reader = Callable[[Tensor], Tensor]  # features (N, d) to probabilities (N, K)
 
@@ -49,12 +49,28 @@ def coarse_features(values: Tensor) -> Tensor:
         >>> coarse_features(torch.zeros(3, 1, 64, 64)).shape
         torch.Size([3, 256])
     """
+    flat = shrunk(values)
+    return (flat - flat.mean(dim=0)) / flat.std(dim=0, correction=0).clamp(min=1e-3)
+
+
+def shrunk(values: Tensor) -> Tensor:
+    """Flatten values, images at no more than 16 x 16 pixels, row by row.
+
+    Arguments:
+        values: Encoded values, with shape (N, *shape).
+
+    Returns:
+        Rows of numbers, with shape (N, d).
+
+    Example:
+        >>> shrunk(torch.zeros(3, 1, 64, 64)).shape
+        torch.Size([3, 256])
+    """
     values = values.float()
     if values.dim() == 4:
         height, width = (min(side, _SIDE) for side in values.shape[2:])
         values = adaptive_avg_pool2d(values, (height, width))
-    flat = values.flatten(1) if values.dim() > 1 else values[:, None]
-    return (flat - flat.mean(dim=0)) / flat.std(dim=0, correction=0).clamp(min=1e-3)
+    return values.flatten(1) if values.dim() > 1 else values[:, None]
 
 
 def propensities(features: Tensor, classes: Tensor, num_classes: int, *, seed: int = 0) -> Tensor:

@@ -8,7 +8,7 @@ from causal_diffusers import ADMG, Categorical, CausalPipeline, NotIdentifiableE
 from causal_diffusers.inference import diagnose
 from causal_diffusers.inference.overlap import Configuration, FactorOverlap
 from causal_diffusers.systems import DiscreteSCM, FrontDoorDigits
-from causal_diffusers.variables import Image
+from causal_diffusers.variables import Continuous, Image
 
 BACK_DOOR = "Z -> X -> Y <- Z"
 
@@ -54,6 +54,66 @@ def test_only_the_values_asked_for_are_looked_at():
     pipe, rows = make_pipe(BACK_DOOR), make_rows([(0, 0), (0, 1), (1, 1)])
     assert diagnose(pipe, Query.ask(pipe.graph, "Y", do={"X": 1}), rows).is_supported
     assert not diagnose(pipe, Query.ask(pipe.graph, "Y", do={"X": [1, 0]}), rows).is_supported
+
+
+@pytest.mark.parametrize("one", [1, np.int64(1), torch.tensor(1), torch.tensor([1]), [1]])
+def test_a_value_is_read_as_a_pipeline_reads_it(one):
+    pipe, rows = make_pipe(BACK_DOOR), make_rows([(0, 0), (0, 1), (1, 1)])
+    report = diagnose(pipe, Query.ask(pipe.graph, "Y", do={"X": one}), rows)
+    assert report.is_supported
+    assert report.factors[0].at == {"X": 1}
+
+
+@pytest.fixture
+def numbers(generator):
+    """Z -> X -> Y <- Z: X is a number, and beyond 1 only where Z is 1."""
+    z = torch.randint(2, (4000,), generator=generator)
+    x = torch.randn(4000, generator=generator)
+    x = torch.where((x > 1) & (z == 0), -x, x) + 0.15
+    y = x + z + torch.randn(4000, generator=generator)
+    variables = {"Z": Categorical([0, 1]), "X": Continuous(), "Y": Continuous.of(y)}
+    pipe = CausalPipeline.from_graph(BACK_DOOR, variables)
+    return pipe, {"Z": z, "X": x, "Y": y}
+
+
+@pytest.mark.parametrize(
+    ("x", "verdict"),
+    [(0, "supported"), (-0.5, "supported"), (1.9, "unsupported"), (500, "unsupported")],
+)
+def test_a_number_is_judged_by_the_rows_near_it(numbers, x, verdict):
+    pipe, rows = numbers
+    report = diagnose(pipe, Query.ask(pipe.graph, "Y", do={"X": x}), rows)
+    entry = report["P(Y | X, Z)"]
+    assert entry.verdict == verdict, str(report)
+    assert entry.at == {"X": f"near {x}"}
+    if x == 1.9:  # there are rows, but none with Z = 0
+        assert 0.3 < entry.missing < 0.7
+    if x == 500:
+        assert entry.missing > 0.99
+
+
+def test_of_several_numbers_the_worst_is_said(numbers):
+    pipe, rows = numbers
+    report = diagnose(pipe, Query.ask(pipe.graph, "Y", do={"X": [0.0, 1.9, 0.2]}), rows)
+    assert report["P(Y | X, Z)"].at == {"X": "near 1.9"}
+
+
+def test_just_outside_the_range_is_outside(numbers):
+    pipe, rows = numbers
+    at = rows["X"].max().item() + 0.01
+    dense = {n: torch.cat([v, v[rows["X"].argmax()].repeat(50)]) for n, v in rows.items()}
+    report = diagnose(pipe, Query.ask(pipe.graph, "Y", do={"X": at}), dense)
+    assert report["P(Y | X, Z)"].missing > 0.99
+
+
+def test_the_value_of_an_image_is_averaged_over_and_that_is_said(generator):
+    pipe = Untrained(ADMG.parse("I -> A"), {"A": [0, 1]}, image="I")
+    rows = {"A": [0, 1] * 200, "I": torch.rand(400, 1, 8, 8, generator=generator)}
+    query = Query.ask(pipe.graph, "A", do={"I": torch.zeros(1, 8, 8)})
+    report = diagnose(pipe, query, rows)
+    assert report.averaged == ("I",)
+    assert "The value of I that was asked for was not judged" in str(report)
+    assert "was not judged" not in str(diagnose(pipe, pipe.graph_estimand("A", "I"), rows))
 
 
 def test_few_rows_are_thin():
