@@ -55,6 +55,9 @@ class SensitivityTable:
         query: The query, as text.
         answer: The answer of the pipeline itself; None if it is not identifiable.
         rows: The changed graphs.
+        floor: How far the answer moves in the graph itself where what was trained for `rows`
+            is trained anew, with another seed: what training and sampling alone do. None if
+            nothing was trained, or nothing could be.
 
     Example:
         >>> table = SensitivityTable("P(Y | do(X))", None, (ChangedGraph("x", None, None, None),))
@@ -65,6 +68,7 @@ class SensitivityTable:
     query: str
     answer: Tensor | None
     rows: tuple[ChangedGraph, ...]
+    floor: float | None = None
 
     def __getitem__(self, change: str) -> ChangedGraph:
         """Look up a change by its text."""
@@ -93,7 +97,9 @@ class SensitivityTable:
             return row.is_identifiable, -(row.moved or 0.0)
 
         status = "" if self.answer is not None else " (not identifiable from the graph itself)"
-        lines = [f"{self.query}{status}, one edge changed:"]
+        known = self.floor is not None
+        floor = f" (trained again without a change, it moves by {self.floor:.3f})" if known else ""
+        lines = [f"{self.query}{status}, one edge changed{floor}:"]
         for row in sorted(self.rows, key=place):
             moved = "no answer" if row.moved is None else f"moves by {row.moved:.3f}"
             what = moved if row.is_identifiable else "NOT IDENTIFIABLE"

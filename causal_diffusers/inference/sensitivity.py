@@ -12,6 +12,12 @@ with a member whose parents, confounders or district changed, as far as the quer
 them. All other components are those of the pipeline itself. An image is trained anew on the
 same frozen network, from its trained adapter where the shapes allow.
 
+Training and sampling move an answer too. So what was trained for any of the changes is trained
+once more in the graph itself, with another seed; how far that moves the answer is the floor.
+
+Rows in which something was set by hand count, for identification and for training, as they
+do for the pipeline.
+
 References:
     Making sense of sensitivity: extending omitted variable bias (Cinelli & Hazlett, 2020).
     A general identification condition for causal effects (Tian & Pearl, 2002), Sec. 3.
@@ -19,11 +25,13 @@ References:
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import itertools
 import os
 import time
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,26 +43,31 @@ from causal_diffusers.errors import NotIdentifiableError
 from causal_diffusers.graphs import ADMG
 from causal_diffusers.graphs.changes import changed_graphs
 from causal_diffusers.graphs.estimand import Estimand
+from causal_diffusers.inference.answerable import check_answerable
 from causal_diffusers.inference.changed import ChangedGraph, SensitivityTable
 from causal_diffusers.inference.interventional import sample
 from causal_diffusers.mechanisms import SamplingOptions
 from causal_diffusers.mechanisms.pretrained import PretrainedMechanism
 from causal_diffusers.mechanisms.renewal import renew, start_from
 from causal_diffusers.metrics import total_variation
-from causal_diffusers.query import Query
+from causal_diffusers.query import Query, read_values
 from causal_diffusers.seeding import draw_seed, spawn
 from causal_diffusers.training.config import TrainingConfig
 from causal_diffusers.training.data import Columns, Rows
 from causal_diffusers.training.lessons import lessons_of
+from causal_diffusers.training.modular import back_home
 from causal_diffusers.training.objective import Objective
-from causal_diffusers.variables import Categorical
+from causal_diffusers.variables import Categorical, Experiment, Variable
 
 if TYPE_CHECKING:
     from causal_diffusers.pipeline import CausalPipeline
 
 __all__ = ["sensitivity"]
 
-_Lesson = tuple[tuple[str, ...], Objective]  # the module that it belongs to, and what is minimised
+# the module that it belongs to, what is minimised, and the rows that say so
+_Lesson = tuple[tuple[str, ...], Objective, Rows]
+
+_AGAIN = "trained again"
 
 
 def sensitivity(
@@ -82,7 +95,7 @@ def sensitivity(
         pipe: The trained pipeline; it is not changed.
         query: What is asked of categorical variables: `pipe.identify(...)`, or a `Query`,
             with values or without.
-        data: The rows that it was trained on.
+        data: The rows that it was trained on, those of experiments included.
         config: How to train what has to be trained anew.
         overrides: How to train a variable instead, by variable, as in `ModularTrainer`; of a
             district the config of the first that is named, of an image that of its denoiser
@@ -120,17 +133,14 @@ def sensitivity(
     _check_categorical(asked, pipe)
     for pair in edges or ():
         pipe.graph.select(pair, "edges")
-    rows, options = (
-        Rows(data, pipe.variables).observational(),
-        SamplingOptions(num_inference_steps),
-    )
+    rows, options = Rows(data, pipe.variables), SamplingOptions(num_inference_steps)
     study = _Study(
         pipe, asked, rows, config, num_samples, output_dir, overrides=overrides, options=options
     )
     chosen = None if edges is None else {frozenset(pair) for pair in edges}
     changes = [c for c in changed_graphs(pipe.graph) if chosen is None or c[1] in chosen]
-    rows = [study.row(name, G) for name, _, G in tqdm(changes, desc=str(asked))]
-    return SensitivityTable(str(asked), study.answer, tuple(rows))
+    entries = tuple(study.row(name, G) for name, _, G in tqdm(changes, desc=str(asked)))
+    return SensitivityTable(str(asked), study.answer, entries, study.floor(entries))
 
 
 class _Study:
@@ -153,12 +163,12 @@ class _Study:
         self.overrides = dict(overrides or {})
         pipe.graph.select(self.overrides, "overrides")
         self.folder = None if output_dir is None else Path(output_dir)
-        self.estimand = _estimand(query, pipe.graph)
+        self.estimand = self._identify(pipe.graph, pipe.experiments)
         self.answer = None if self.estimand is None else self.ask(pipe)
 
     def row(self, change: str, graph: ADMG) -> ChangedGraph:
         """Answer the query in a changed graph."""
-        started, estimand = time.perf_counter(), _estimand(self.query, graph)
+        started, estimand = time.perf_counter(), self._identify(graph, self.rows.experiments)
         if estimand is None:
             return ChangedGraph(change, None, None, None)
         text = str(estimand)
@@ -174,6 +184,23 @@ class _Study:
         moved = None if self.answer is None else total_variation(answer, self.answer).max().item()
         seconds = time.perf_counter() - started
         return ChangedGraph(change, text, moved, answer, tuple(changed), seconds=seconds)
+
+    def floor(self, rows: Iterable[ChangedGraph]) -> float | None:
+        """Train what was trained for some rows anew in the graph itself, with another seed."""
+        touched = {name for row in rows for district in row.retrained for name in district}
+        own = self.pipe.graph
+        needed = [d for d in self._districts_needed(own) if touched & set(d)]
+        if self.answer is None or not needed:
+            return None
+        other = copy.copy(self)
+        other.config = _reseeded(self.config)
+        other.overrides = {name: _reseeded(config) for name, config in self.overrides.items()}
+        try:
+            pipe, lessons = other._prepared(_AGAIN, own, needed)
+        except (TypeError, ValueError):  # it was trained in another way
+            return None
+        answer = other.ask(other._trained(_AGAIN, pipe, lessons))
+        return total_variation(answer, self.answer).max().item()
 
     @torch.no_grad()
     def ask(self, pipe: CausalPipeline) -> Tensor:
@@ -194,7 +221,8 @@ class _Study:
                 options=self.options,
             )
             if len(query.outcomes) == 1:
-                answers.append(drawn.probabilities[query.outcomes[0]].double().mean(dim=0))
+                told = drawn.probabilities[query.outcomes[0]]
+                answers.append(told.double().mean(dim=0).cpu())
                 continue
             place, size = torch.zeros(self.num_samples, dtype=torch.int64), 1
             for name in query.outcomes:
@@ -206,16 +234,29 @@ class _Study:
 
     def _districts_to_train(self, graph: ADMG) -> list[tuple[str, ...]]:
         """List the districts that the change touches, and that the query needs."""
+        before = {frozenset(d) for d in self.pipe.graph.districts()}
+        return [
+            district
+            for district in self._districts_needed(graph)
+            if frozenset(district) not in before or self._unlike(graph) & set(district)
+        ]
+
+    def _districts_needed(self, graph: ADMG) -> list[tuple[str, ...]]:
+        """List the districts that the query needs."""
         needed = graph.mutilate(incoming=self.query.do).ancestors(
             [*self.query.outcomes, *self.query.given]
         ) - set(self.query.do)
-        before = {frozenset(d) for d in self.pipe.graph.districts()}
         return [
             tuple(name for name in graph.variables if name in district)
             for district in graph.districts()
             if needed & district
-            and (frozenset(district) not in before or self._unlike(graph) & district)
         ]
+
+    def _identify(self, graph: ADMG, experiments: Iterable[Experiment]) -> Estimand | None:
+        try:
+            return self.query.estimand(graph, experiments, self.pipe.variables)
+        except NotIdentifiableError:
+            return None
 
     def _unlike(self, graph: ADMG) -> set[str]:
         """Find the variables whose parents or confounders differ."""
@@ -236,8 +277,9 @@ class _Study:
             pipe = self._rebuilt(change, graph, anew | self._unlike(graph))
             touched = [each for each in pipe.plan().modules if anew & set(each[1])]
             anew = anew.union(*(set(module) for _, module, _ in touched))
+        check_answerable(self.query, pipe.scm, self.rows.experiments)
         return pipe, [
-            (module, lesson)
+            (module, lesson, lesson.select(self.rows))
             for planned, module, objective in touched
             for lesson in lessons_of(objective, module, planned.stage, pipe.scm, self.config)
         ]
@@ -249,15 +291,16 @@ class _Study:
         from causal_diffusers.training.stage import train_stage
 
         slug = change.replace("<->", "and").replace("->", "to").replace(" ", "_")
-        alone = Counter(module for module, _ in lessons)
-        for module, lesson in lessons:
-            folder = None if self.folder is None else self.folder / slug / "+".join(module)
-            if folder is not None and alone[module] > 1:
-                folder = folder / lesson.name
-            named = [n for n in module if n in self.overrides and n in lesson.components]
-            config = self.overrides[named[0]] if named else self.config
-            label = "{" + ", ".join(module) + "}"
-            train_stage(lesson, self.rows, config, label=label, folder=folder)
+        alone = Counter(module for module, _, _ in lessons)
+        with back_home([*pipe.components.values(), *self.pipe.components.values()]):
+            for module, lesson, rows in lessons:
+                folder = None if self.folder is None else self.folder / slug / "+".join(module)
+                if folder is not None and alone[module] > 1:
+                    folder = folder / lesson.name
+                named = [n for n in module if n in self.overrides and n in lesson.components]
+                config = self.overrides[named[0]] if named else self.config
+                label = "{" + ", ".join(module) + "}"
+                train_stage(lesson, rows, config, label=label, folder=folder)
         return pipe
 
     def _rebuilt(self, change: str, graph: ADMG, anew: set[str]) -> CausalPipeline:
@@ -275,7 +318,9 @@ class _Study:
                 {n: renew(mechanisms[n]) if n in anew else old[n] for n in graph.variables},
                 {u: confounder for u, confounder in seen.items() if confounder is not None},
             )
+        pipe.experiments = self.rows.experiments
         for name in anew:
+            torch.nn.Module.to(pipe.mechanisms[name], mechanisms[name].device)
             if isinstance(mechanisms[name], PretrainedMechanism):
                 start_from(pipe.mechanisms[name], mechanisms[name])
         for name, prior in pipe.scm.priors.items():
@@ -289,11 +334,8 @@ def _signature(graph: ADMG, name: str) -> tuple[object, object]:
     return frozenset(graph.parents(name)), frozenset(latent.items())
 
 
-def _estimand(query: Query, graph: ADMG) -> Estimand | None:
-    try:
-        return query.estimand(graph)
-    except NotIdentifiableError:
-        return None
+def _reseeded(config: TrainingConfig) -> TrainingConfig:
+    return dataclasses.replace(config, seed=config.seed + 1)
 
 
 def _values(query: Query | Estimand, place: str) -> Mapping[str, Any]:
@@ -305,12 +347,11 @@ def _labels(variable: object) -> tuple[object, ...]:
     return variable.labels if isinstance(variable, Categorical) else ()
 
 
-def _codes(variable: object, name: str, value: object) -> list[int]:
+def _codes(variable: Variable, name: str, value: object) -> list[int]:
     """List the codes of the values asked for; all if none is."""
-    if value is None or not isinstance(variable, Categorical):
+    if value is None:
         return list(range(len(_labels(variable))))
-    column = [value] if isinstance(value, (str, int, float)) else list(value)  # type: ignore[call-overload]
-    return variable.encode(column, name=name).unique().tolist()
+    return read_values(variable, value, name).unique().tolist()
 
 
 def _check_categorical(query: Query, pipe: CausalPipeline) -> None:

@@ -111,6 +111,88 @@ def test_edges_and_values_restrict(trained, tmp_path):
     assert [row.moved for row in again.rows] == [row.moved for row in table.rows]
 
 
+@pytest.mark.parametrize("one", [1, np.int64(1), torch.tensor(1), [1], torch.tensor([1])])
+def test_a_value_is_read_as_a_pipeline_reads_it(trained, one):
+    pipe, rows = trained
+    query = Query.ask(pipe.graph, "Y", do={"X": one})
+    few = TrainingConfig(steps=1)
+    table = sensitivity(pipe, query, rows, edges=[("Z", "X")], num_samples=50, config=few)
+    assert table.answer.shape == (1, 2)
+
+
+def test_the_floor_is_how_far_training_again_moves_the_answer(trained, table):
+    assert 0 < table.floor < 0.03
+    assert f"(trained again without a change, it moves by {table.floor:.3f}):" in str(table)
+    pipe, rows = trained
+    query = Query.ask(pipe.graph, "Y", do="X")
+    few = TrainingConfig(steps=1, learning_rate=1e-6)  # not as the pipeline was
+    careless = sensitivity(pipe, query, rows, edges=[("Z", "Y")], num_samples=4000, config=few)
+    assert careless.floor > 0.05
+
+
+def test_nothing_trained_needs_no_floor(trained):
+    pipe, rows = trained
+    query = Query.ask(pipe.graph, "Y", do="X", given="Z")
+    table = sensitivity(pipe, query, rows, edges=[("Z", "X")], num_samples=50)
+    assert all(row.note == "same estimand" for row in table.rows if row.is_identifiable)
+    assert table.floor is None
+    assert "trained again" not in str(table)
+
+
+def test_experiments_count_as_they_do_for_the_pipeline():
+    """X <-> Y hides what X does to Y; rows in which X was set show it, in changed graphs too."""
+    graph = ADMG.parse("X -> Y; X <-> Y")
+    scm = DiscreteSCM.random(graph, generator=torch.Generator().manual_seed(5))
+    seen = scm.sample(4000, generator=torch.Generator().manual_seed(0))
+    done = [
+        scm.sample(2000, do={"X": k}, generator=torch.Generator().manual_seed(k)) for k in (0, 1)
+    ]
+    rows = {n: torch.cat([t[n] for t in (seen, *done)]) for n in "XY"}
+    rows["intervened"] = [""] * 4000 + ["X"] * 4000
+    torch.manual_seed(0)
+    pipe = CausalPipeline.from_graph(
+        graph,
+        dict.fromkeys("XY", Categorical([0, 1])),
+        confounders=dict.fromkeys(graph.confounders, Confounder(states=4)),
+    )
+    config = TrainingConfig(steps=300)
+    ModularTrainer(pipe, rows, config=config).train()
+    table = sensitivity(pipe, pipe.identify("Y", do="X"), rows, config=config, num_samples=8000)
+    truth = torch.stack([one["Y"].double().mean() for one in done])
+    assert "not identifiable" not in str(table)
+    assert torch.allclose(table.answer[:, 1], truth, atol=0.04)
+    assert {row.note for row in table.rows} == {"same estimand"}  # what the experiment shows
+    query = Query.ask(graph, "Y", do="X")
+    study = _Study(pipe, query, Rows(rows, pipe.variables), config, 10, None)
+    reverse = {c: G for c, _, G in changed_graphs(graph)}["reverse X -> Y"]
+    other, lessons = study._prepared("reverse X -> Y", reverse, [("X", "Y")])
+    assert other.experiments == pipe.experiments
+    assert [(len(seen), "do(X)" in seen.variables) for _, _, seen in lessons] == [(8000, True)]
+
+
+def test_what_every_row_sets_cannot_be_sampled_in_a_changed_graph(trained):
+    pipe, rows = trained
+    tagged = {**rows, "intervened": ["Z"] * 5000}
+    query = Query.ask(pipe.graph, "Y", do={"X": 1})
+    options = {"config": TrainingConfig(steps=1), "num_samples": 50}
+    table = sensitivity(pipe, query, tagged, edges=[("Z", "Y")], **options)
+    notes = [row.note for row in table.rows if row.is_identifiable and row.moved is None]
+    assert all("cannot be trained anew" in note for note in notes)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("home", ["cpu", "cuda"])
+def test_the_pipeline_stays_on_its_device(trained, home):
+    pipe, rows = trained
+    pipe.to(home)
+    options = {"config": TrainingConfig(steps=2), "num_samples": 50}
+    table = sensitivity(pipe, pipe.identify("Y", do="X"), rows, **options)
+    assert {t.device.type for c in pipe.components.values() for t in c.parameters()} == {home}
+    assert table["remove Z -> Y"].moved is not None
+    assert table.floor is not None
+    pipe.to("cpu")
+
+
 def test_the_table_is_a_frame(table):
     frame = table.to_pandas()
     assert len(frame) == len(table.rows)
