@@ -7,7 +7,8 @@ Every mechanism is compared with the rows given the past (`past`), by what can b
 
   $$ \mathrm{TV} = \frac{1}{2N} \sum_g \sum_k \Big| \sum_{i \in g} 1[v_i = k] - p_i(k) \Big| . $$
 
-  Its floor and its p-value come from values drawn from the $p_i$ themselves. Where something
+  Its floor and its p-value come from values drawn from the $p_i$ themselves; beyond what
+  these reach, from an exponential tail, which is heavier than the true one. Where something
   that cannot be counted is in the past, a network that is cross-fitted on the rows predicts
   $v_i$ from the whole past too; a model that it beats has missed something;
 - **a number**: its rank among draws of the model given the past, which is uniform if the
@@ -53,11 +54,11 @@ from causal_diffusers.variables import Categorical, Image, Variable
 if TYPE_CHECKING:
     from causal_diffusers.pipeline import CausalPipeline
 
-__all__ = ["LEVEL", "Finding", "Judge", "one_sided", "said"]
+__all__ = ["LEVEL", "Finding", "Judge", "one_sided", "said", "tail_probability"]
 
 LEVEL = 0.01
 _LARGE_TV, _LARGE_GAIN, _LARGE_RANK, _LARGE_CHOICE = 0.02, 0.02, 0.05, 0.05
-_REPEATS, _RANKED = 200, 49
+_REPEATS, _AT_ONCE, _RANKED, _TAIL = 2000, 200, 49, 0.05
 _LOOKING = TrainingConfig(steps=300, batch_size=256)  # networks that look for what codes lose
 
 
@@ -185,8 +186,8 @@ class Judge:
             The total variation, beside its floor.
         """
         tv, null = _total_variation(past, found)
-        floor, deviation = SamplingFloor.of(self.wider * null), self.wider * null.std().item()
-        p = self.corrected(one_sided((tv - floor.mean) / max(deviation, 1e-9)))
+        floor = SamplingFloor.of(self.wider * null)
+        p = self.corrected(tail_probability(tv, self.wider * null))
         text = f"total variation{what} {tv:.3f} (a perfect model: {floor}; {said(p)})"
         is_bad = p < LEVEL and tv - floor.mean > _LARGE_TV
         return Finding(text, is_bad, self.way_out(past.name))
@@ -282,6 +283,36 @@ def one_sided(z: float) -> float:
     return 0.5 * math.erfc(z / math.sqrt(2))
 
 
+def tail_probability(value: float, null: Tensor) -> float:
+    r"""Give the probability that a draw of a null distribution reaches a value.
+
+    The share of the draws that do, itself counted. If none does, $0.05 \, e^{-(t - q) / m}$,
+    if that is smaller, with the 95 % point $q$ and the mean excess $m$ over it. For a density
+    whose logarithm is concave, such as that of a distance, this is too large rather than too
+    small.
+
+    Arguments:
+        value: The value.
+        null: Draws with shape (R,).
+
+    Returns:
+        The probability.
+
+    Example:
+        >>> null = torch.randn(2000, generator=torch.Generator().manual_seed(0)).abs()
+        >>> tail_probability(0.0, null), 1e-7 < tail_probability(5.0, null) < 1e-4
+        (1.0, True)
+    """
+    reached = int((null >= value - 1e-12).sum())
+    counted = (1 + reached) / (1 + len(null))
+    if reached:
+        return counted
+    edge = null.quantile(1 - _TAIL).item()
+    beyond = null[null >= edge] - edge
+    fitted = math.exp(-(value - edge) / max(beyond.mean().item(), 1e-9))
+    return min(counted, len(beyond) / len(null) * fitted)
+
+
 def said(p_value: float) -> str:
     """Write a p-value, as corrected.
 
@@ -321,9 +352,11 @@ def _total_variation(past: Past, found: Tensor) -> tuple[float, Tensor]:
         return ((counts.view(size, labels) - summed).abs().sum() / (2 * len(codes))).item()
 
     generator = spawn(past.seed, "floor", past.name)
-    drawn = torch.multinomial(expected, _REPEATS, replacement=True, generator=generator)
-    null = torch.tensor([distance(codes) for codes in drawn.unbind(dim=1)], dtype=torch.float64)
-    return distance(found), null
+    null: list[float] = []
+    while len(null) < _REPEATS:
+        drawn = torch.multinomial(expected, _AT_ONCE, replacement=True, generator=generator)
+        null += [distance(codes) for codes in drawn.unbind(dim=1)]
+    return distance(found), torch.tensor(null, dtype=torch.float64)
 
 
 def _features(past: Past) -> Tensor:

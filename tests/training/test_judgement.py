@@ -22,7 +22,9 @@ from causal_diffusers import (
 )
 from causal_diffusers.backbones.gan import GENERATORS, GANGenerator
 from causal_diffusers.training import report_fit
+from causal_diffusers.training.judgement import tail_probability
 from causal_diffusers.training.report import MisfitWarning
+from causal_diffusers.training.shown import _tail_of
 from stripes import Stripes, rows_of_stripes
 
 TWO, PICTURE = Categorical([0, 1]), Image(1, 8, 8)
@@ -258,3 +260,39 @@ def test_how_many_rows_are_held_out(rows, held_out, aside):
     trainer = ModularTrainer(pipe, {"X": torch.arange(rows) % 2}, held_out=held_out)
     assert len(trainer.aside or ()) == aside
     assert len(trainer.rows) == rows - aside
+
+
+def two_sided(counts, number):
+    """The total variation of one binary label from fair coins."""
+    return (counts / number - 0.5).abs()
+
+
+def distances(trials, cells):
+    """Total variations of 300 fair coins in each of some cells, on average over these."""
+    size = (trials, cells)
+    return two_sided(
+        torch.binomial(torch.full(size, 300.0), torch.full(size, 0.5), generator=seeded(trials)),
+        300,
+    ).mean(dim=1)
+
+
+@pytest.mark.parametrize("cells", [1, 2, 20])
+@pytest.mark.parametrize("level", [0.05, 0.005, 0.0005])
+def test_false_alarms_are_as_rare_as_they_are_said_to_be(cells, level):
+    """A total variation over few cells is no normal number: its tail is longer."""
+    values, times = distances(100_000, cells).double().unique(return_counts=True)
+    alarms = []
+    for repeat in range(20):  # the null is itself drawn
+        null = distances(2000 + repeat, cells).double()
+        edges = null.mean().item(), null.quantile(0.95).item()
+        p = [(tail_probability(v, null), _tail_of(v, *edges)) for v in values.tolist()]
+        alarms.append((times[:, None] * (torch.tensor(p) < level)).sum(dim=0) / 100_000)
+    assert bool((torch.stack(alarms).mean(dim=0) < 1.3 * level).all())
+
+
+def test_a_large_distance_is_told_from_chance():
+    null = torch.randn(2000, 10, generator=seeded()).abs().mean(dim=1)
+    far = null.mean().item() + 5 * null.std().item()
+    assert tail_probability(far, null) < 1e-4
+    assert _tail_of(far, null.mean().item(), null.quantile(0.95).item()) < 1e-3
+    assert tail_probability(0.3, torch.zeros(2000)) < 1e-9  # a model that is sure, and wrong
