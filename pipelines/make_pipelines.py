@@ -77,6 +77,7 @@ def confounded(case: str) -> dict[str, Any]:
         "confounders": {"U": Confounder(states=8)},
         "seed": 20_263,
         "images": TrainingConfig(steps={"label": 1_500, "image": 1_200}[case]),
+        "rank": {"label": 8, "image": 16}[case],
     }
 
 
