@@ -76,7 +76,7 @@ def confounded(case: str) -> dict[str, Any]:
         "base": "digits-ddpm",
         "confounders": {"U": Confounder(states=8)},
         "seed": 20_263,
-        "images": TrainingConfig(steps={"label": 1_500, "image": 1_200}[case]),
+        "images": TrainingConfig(steps={"label": 1_500, "image": 700}[case]),
         "rank": {"label": 8, "image": 16}[case],
     }
 

@@ -6,7 +6,10 @@ about the other members of the district. So it maximises
 $$ I(r_V; W_1, W_2, \dots \mid pa(D)) = \sum_i I(r_V; W_i \mid W_{<i}, pa(D)) , $$
 
 where $pa(D)$ are the parents outside of the district, another image $W_i$ is seen through
-its own code, which is fitted at the same time, and a number is cut into eighths. While
+its own code, which is fitted at the same time, and a number is cut into eighths. Two codes
+that say nothing yet have nothing to learn from each other; so an image is also seen
+through the cluster that it falls into among some images of the data, which is there from
+the start and is a part of what there is to know about it. While
 $\phi$ is fitted a code is drawn, $r \sim \mathrm{softmax}\,\phi$, and a small network
 $J(r, w \mid z)$ learns the joint distribution of the codes. The gradient of
 
@@ -37,6 +40,7 @@ from torch.nn.functional import one_hot
 
 from causal_diffusers.mechanisms import CategoricalMechanism, DiffusionMechanism, Mechanism
 from causal_diffusers.mechanisms.representation import code_of
+from causal_diffusers.seeding import spawn
 from causal_diffusers.training.config import Descent
 from causal_diffusers.training.data import Rows
 from causal_diffusers.training.objective import Objective
@@ -46,6 +50,7 @@ __all__ = ["ReadingObjective"]
 
 _BALANCE = 0.3  # in nats about the others; at 1 codes stay soft, at 0 they die
 
+_CLUSTERS, _CLUSTERED, _ROUNDS = 16, 2048, 20  # of images, found among how many, in which rounds
 _CUTS = torch.special.ndtri(torch.arange(1, 8) / 8)  # eighths of a standard normal
 
 
@@ -79,11 +84,13 @@ class ReadingObjective(Objective):
         super().__init__(readers, tuple(sorted({*mechanisms, *outside})))
         self.members = {name: _symbols(name, m) for name, m in mechanisms.items()}
         self.outside = outside
+        seen = {v: [*self._others(v), *self._clustered(v)] for v in self.images}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.judges = nn.ModuleDict(
-                {f"{v}, {w}": self._judge(v, w) for v in self.images for w in self._others(v)}
+                {f"{v}, {w}": self._judge(v, w) for v, others in seen.items() for w in others}
             )
+        self.centres: dict[str, Tensor] = {}
 
     def select(self, rows: Rows) -> Rows:
         """Keep the rows in which no member was set, for those show what confounds them."""
@@ -101,13 +108,23 @@ class ReadingObjective(Objective):
     def forward(self, batch: Mapping[str, Tensor], seed: int) -> Tensor:
         """Compute minus the information, row by row; see `Objective.forward`."""
         seen = {n: self._symbol(n, batch[n]) for n in self.members}
+        for name, centres in self.centres.items():
+            nearest = torch.cdist(batch[name].flatten(1), centres).argmin(dim=1)
+            seen[_cluster_of(name)] = one_hot(nearest, _CLUSTERS).float()
         seen |= {name: batch[name] for name in self.outside}
         loss = torch.zeros(len(next(iter(seen.values()))), device=next(self.parameters()).device)
         for image in self.images:
             loss = loss - _BALANCE * _balance(seen[image])
-            for other in self._others(image):
+            for other in (*self._others(image), *self._clustered(image)):
                 loss = loss + self.judges[f"{image}, {other}"](seen, image, other)
         return loss
+
+    def prepare(self, rows: Rows, seed: int, device: torch.device) -> None:
+        """Find clusters of each image that another image is read for; see `Objective.prepare`."""
+        numbers = torch.randperm(len(rows), generator=spawn(seed, "clusters"))[:_CLUSTERED]
+        for name in self.images if len(self.images) > 1 else ():
+            flat = rows.batch(numbers, [name])[name].flatten(1)
+            self.centres[name] = _cluster(flat, spawn(seed, "centres", name)).to(device)
 
     def culprits(self, batch: Mapping[str, Tensor], seed: int) -> tuple[str, ...]:
         """Name the images; see `Objective.culprits`."""
@@ -115,6 +132,10 @@ class ReadingObjective(Objective):
 
     def _others(self, image: str) -> list[str]:
         return [name for name in self.members if name != image]
+
+    def _clustered(self, image: str) -> list[str]:
+        """Name the clusters of the other images."""
+        return [_cluster_of(name) for name in self._others(image) if name in self.images]
 
     def _symbol(self, name: str, values: Tensor) -> Tensor:
         """Give a member as probabilities of its symbols, with shape (B, symbols)."""
@@ -125,10 +146,11 @@ class ReadingObjective(Objective):
         return one_hot(values, len(self.members[name].labels)).float()
 
     def _judge(self, image: str, other: str) -> _Judge:
-        others = self._others(image)
+        codes, others = len(self.members[image].labels), self._others(image)
+        if other not in others:
+            return _Judge(codes, _CLUSTERS, self.outside)
         before = {name: self.members[name] for name in others[: others.index(other)]}
-        codes, symbols = (len(self.members[name].labels) for name in (image, other))
-        return _Judge(codes, symbols, {**self.outside, **before})
+        return _Judge(codes, len(self.members[other].labels), {**self.outside, **before})
 
 
 class _Judge(nn.Module):
@@ -148,6 +170,22 @@ class _Judge(nn.Module):
         apart = J.logsumexp(dim=2, keepdim=True) + J.logsumexp(dim=1, keepdim=True)
         information = (pairs * (J - apart).detach()).sum(dim=(1, 2))
         return -information - (pairs.detach() * J).sum(dim=(1, 2))
+
+
+def _cluster_of(name: str) -> str:
+    """Name the cluster of an image; no variable can have such a name."""
+    return f"cluster({name})"
+
+
+def _cluster(points: Tensor, generator: torch.Generator) -> Tensor:
+    """Find centres by Lloyd's algorithm, from points drawn at random, (clusters, d)."""
+    centres = points[torch.randperm(len(points), generator=generator)[:_CLUSTERS]].clone()
+    centres = torch.cat([centres, centres[:1].expand(_CLUSTERS - len(centres), -1)])
+    for _ in range(_ROUNDS):
+        mine = one_hot(torch.cdist(points, centres).argmin(dim=1), _CLUSTERS).to(points.dtype)
+        held = mine.sum(dim=0)[:, None]
+        centres = torch.where(held > 0, mine.T @ points / held.clamp(min=1), centres)
+    return centres
 
 
 def _balance(r: Tensor) -> Tensor:

@@ -277,3 +277,29 @@ def test_an_image_that_was_set_by_hand_identifies_a_bow(base):
         out = pipe(500, do={"I": shown}, outcomes="L", generator=generator)
         answer = out.probabilities["L"][:, 1].mean()
         assert abs(answer - truth[c % 2]) < 0.05
+
+
+def test_two_images_of_digits_are_read_for_what_they_share():
+    """Both codes say nothing at first; seen through each other alone they would never start."""
+    from causal_diffusers.systems import ConfoundedDigits
+
+    torch.manual_seed(0)
+    system = ConfoundedDigits.with_image()
+    data = system.sample(8000, generator=torch.Generator().manual_seed(0))
+    pipe = CausalPipeline.from_graph(
+        system.graph,
+        system.variables,
+        {n: DiffusionMechanism.from_pretrained("causal-diffusers/digits-ddpm") for n in "IJ"},
+        {"U": Confounder(states=4)},
+    )
+    lessons = ModularTrainer(pipe, data, held_out=0)
+    reading = lessons.objectives("IJ")[0]
+    stage_module.train_stage(reading, lessons.rows, TrainingConfig(steps=250), label="reading")
+    hand = system.handwriting
+    for name in "IJ":
+        shown = torch.tensor(system.digits[name])
+        mine = torch.isin(hand.digits, shown)
+        classes = (hand.digits[mine][:, None] == shown).int().argmax(dim=1)
+        codes = pipe.mechanisms[name].reader.read(2 * hand.images[mine] - 1)
+        table = torch.zeros(16, 4).index_put_((codes, classes), torch.ones(len(codes)), True)
+        assert table.amax(dim=1).sum() / table.sum() > 0.9
