@@ -1,31 +1,14 @@
 import pytest
 import torch
-from torch import nn
 
 from causal_diffusers import Categorical, CausalPipeline, GANMechanism, Image, ModularTrainer
 from causal_diffusers.backbones.gan import GENERATORS, GANGenerator
 from causal_diffusers.seeding import spawn
 from causal_diffusers.training import PosteriorObjective, Rows, TrainingConfig
 from causal_diffusers.training.plan import check_objective, objective_of
+from stripes import Stripes
 
 TWO, PICTURE = Categorical([0, 1]), Image(1, 8, 8)
-
-
-class Stripes(nn.Module):
-    """Images with lying or standing stripes, as the sign of the first latent says."""
-
-    latent_dim = 4
-
-    def __init__(self):
-        super().__init__()
-        stripes = torch.tensor([-1.0, 1.0]).repeat(4).expand(8, 8)
-        self.register_buffer("stripes", stripes.clone())
-        self.strength = nn.Parameter(torch.tensor(0.3))
-
-    def forward(self, z):
-        stands = (10 * z[:, 0, None, None]).sigmoid()
-        x = stands * self.stripes + (1 - stands) * self.stripes.T
-        return (2 * x + self.strength * z[:, 1, None, None]).tanh()[:, None]
 
 
 def standing(images):
