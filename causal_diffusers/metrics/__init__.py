@@ -11,6 +11,7 @@
 | Rank among draws | `ranks` | Kolmogorov's law | Talts et al. (2018) |
 | What features tell of labels | `propensity` | cross-fitted, calibrated | Imbens (2000) |
 | Dependent given a third? | `dependence` | multiplier bootstrap | Shah & Peters (2020) |
+| Graphs: SHD, SID, rates of edges, calibration | `structure` | | Peters & Bühlmann (2015) |
 | Anything else | `bootstrap` | a percentile interval | Efron & Tibshirani (1993) |
 """
 
@@ -25,14 +26,28 @@ from causal_diffusers.metrics.images import (
     kernel_distance,
 )
 from causal_diffusers.metrics.kernel import KernelTest, kernel_two_sample_test, squared_mmd
+from causal_diffusers.metrics.structure import (
+    Calibration,
+    EdgeRates,
+    average_precision,
+    calibration,
+    edge_rates,
+    structural_hamming_distance,
+    structural_intervention_distance,
+)
 
 __all__ = [
+    "Calibration",
+    "EdgeRates",
     "ImageDistance",
     "Interval",
     "KernelTest",
     "SamplingFloor",
+    "average_precision",
     "bootstrap_interval",
+    "calibration",
     "classifier_agreement",
+    "edge_rates",
     "extract_features",
     "frechet_distance",
     "kernel_distance",
@@ -40,6 +55,8 @@ __all__ = [
     "kl_divergence",
     "sampling_floor",
     "squared_mmd",
+    "structural_hamming_distance",
+    "structural_intervention_distance",
     "total_variation",
     "wilson_interval",
 ]
