@@ -12,6 +12,7 @@
 | Diamond with two images, both confounded | `diamond` | enumeration of U, V and the images |
 | Apple leaves on a painted background | `leaves` | real leaves on either background |
 | Faces in the layout of CelebA | `faces` | none: rows of a data set |
+| Families of linear structural equation models | `sem` | the weights that made each data set |
 | Confounded digits: an image that shares a hidden cause | `confounded_digits` | enumeration |
 """
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from causal_diffusers.systems.discrete import DiscreteSCM
     from causal_diffusers.systems.leaves import AppleLeaves
     from causal_diffusers.systems.mnist import FrontDoorMNIST
+    from causal_diffusers.systems.sem import LinearFamily, Tasks
     from causal_diffusers.systems.xrays import ChestXrays
 
 __all__ = [
@@ -40,6 +42,8 @@ __all__ = [
     "FrontDoorDigits",
     "FrontDoorMNIST",
     "ImageDiamond",
+    "LinearFamily",
+    "Tasks",
     "asia_network",
 ]
 
@@ -52,6 +56,8 @@ _HOMES = {
     "FrontDoorDigits": "causal_diffusers.systems.digits",
     "FrontDoorMNIST": "causal_diffusers.systems.mnist",
     "ImageDiamond": "causal_diffusers.systems.diamond",
+    "LinearFamily": "causal_diffusers.systems.sem",
+    "Tasks": "causal_diffusers.systems.sem",
     "asia_network": "causal_diffusers.systems.asia",
 }
 
