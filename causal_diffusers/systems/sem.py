@@ -42,6 +42,7 @@ class Tasks:
     Arguments:
         data: The samples, with shape (T, n, d).
         weights: The weights, with shape (T, d, d); `weights[t, i, j]` belongs to i -> j.
+        deviations: The standard deviation of the noise of each variable, with shape (T, d).
 
     Example:
         >>> tasks = LinearFamily(5).sample(3, 10, generator=torch.Generator().manual_seed(0))
@@ -51,6 +52,7 @@ class Tasks:
 
     data: Tensor
     weights: Tensor
+    deviations: Tensor
 
     @property
     def graphs(self) -> Tensor:
@@ -150,7 +152,7 @@ class LinearFamily:
         scale = low + (high - low) * torch.rand(count, 1, d, generator=generator)
         errors = scale * draw_noise(self.noise, (count, n, d), generator)
         inverse = torch.linalg.inv((torch.eye(d) - weights).double())
-        return Tasks((errors.double() @ inverse).float(), weights)
+        return Tasks((errors.double() @ inverse).float(), weights, scale[:, 0])
 
     def _graphs(self, count: int, generator: torch.Generator) -> Tensor:
         """Draw graphs, with shape (T, d, d), zeros and ones."""
