@@ -38,8 +38,12 @@ def main() -> None:
             print(f"step {step + 1}: mean loss {sum(losses[-250:]) / 250:.4f}", flush=True)
 
     learn(
-        model, WidePrior().dream, options.steps, seed=SEED,
-        checkpoint=options.checkpoints, tell=tell,
+        model,
+        WidePrior().dream,
+        options.steps,
+        seed=SEED,
+        checkpoint=options.checkpoints,
+        tell=tell,
     )
     model.save_pretrained(options.output)
 

@@ -1,14 +1,18 @@
 r"""Which graph made the data? One forward pass of an attention model.
 
-A pair of variables has a state; every layer looks at the data again through the present
-edge probabilities (`regression`), lets the candidate causes of a variable attend to each
-other and the candidate effects likewise, and revises the probabilities. They are
-exclusive: of two variables the first causes the second, the second the first, or neither,
+Tokens are variables, seen through the moments of their samples (`summary`); each pair has a
+state. A layer first attends from every variable to its candidate causes by ridge
+regression, with prior variances that the present edge probabilities give (`regression`);
+then the candidate causes of a variable attend to each other, and the effects likewise; then
+the two ways of a pair are weighed. The last layer's probabilities are the weighted
+adjacency's. They are exclusive: of two variables the first causes the second, the second
+the first, or neither,
 
 $$ P(i \to j) = \frac{e^{\ell_{ij}}}{1 + e^{\ell_{ij}} + e^{\ell_{ji}}} . $$
 
 No parameter belongs to a variable, hence to permute the columns is to permute the answer.
-What is known beforehand, which edges are possible and how likely any edge is, is an input.
+What is known beforehand, which edges are possible and how likely any edge is, is an input;
+a family of tasks (`family`) learns that input from data.
 
 References:
     Learning causal graphs at scale: a foundation model approach (Yin, Gao & Yu, 2025).
@@ -18,36 +22,41 @@ References:
 from __future__ import annotations
 
 import dataclasses
+import os
+from collections.abc import Callable, Sequence
+from typing import Any, Self
 
 import torch
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
 
-from causal_diffusers.discovery.regression import SLAB, Evidence, regress
-from causal_diffusers.discovery.summary import Summary
+from causal_diffusers.discovery.beforehand import UNKNOWN_DENSITY, edge_odds
+from causal_diffusers.discovery.family import Family
+from causal_diffusers.discovery.layers import Layer, look
+from causal_diffusers.discovery.regression import regress
+from causal_diffusers.discovery.summary import TOLD, Summary
+from causal_diffusers.hub import find_folder
 from causal_diffusers.mechanisms.component import Component
 
-__all__ = ["ADAG", "Edges"]
+__all__ = ["ADAG", "Edges", "pair_probabilities"]
 
-_NEVER = -30.0
-_TOLD = 18
+_NEVER, _LEAST, _SURE = -30.0, 1e-6, 8.0
+_MOST_LAYERS, _MOST_WIDTH = 64, 1024
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Edges:
-    """What the network says of the edges of some data sets.
+    """What a layer says of the edges of some data sets.
 
     Arguments:
-        logits: With shape (B, d, d), against no edge between the two.
-        weights: The mean weight of each edge if it exists, in units of the data.
-        deviation: The log deviation of each variable's noise, in units of the summary,
-            with shape (B, d).
+        logits: Of each edge against none between the two, with shape (B, d, d).
+        weights: The weight of each edge if it exists, in units of the summary, likewise.
+        deviation: The log deviation of each variable's noise, with shape (B, d).
 
     Example:
-        >>> Edges(torch.zeros(1, 2, 2), torch.zeros(1, 2, 2), torch.zeros(1, 2)).probabilities
-        tensor([[[0.0000, 0.3333],
-                 [0.3333, 0.0000]]])
+        >>> edges = Edges(torch.zeros(1, 2, 2), torch.zeros(1, 2, 2), torch.zeros(1, 2))
+        >>> edges.probabilities.sum().item() < 1
+        True
     """
 
     logits: Tensor
@@ -61,128 +70,262 @@ class Edges:
 
 
 def pair_probabilities(logits: Tensor) -> Tensor:
-    """Turn logits against no edge into probabilities, zero on the diagonal."""
-    none = torch.zeros_like(logits)
-    p = torch.stack([logits, logits.mT, none]).softmax(dim=0)[0]
-    return p * (1 - torch.eye(logits.shape[-1], device=p.device))
+    """Turn logits against no edge into probabilities.
+
+    Arguments:
+        logits: With shape (B, d, d).
+
+    Returns:
+        Probabilities, of which those of a pair add up to less than 1; 0 on the diagonal.
+
+    Example:
+        >>> pair_probabilities(torch.zeros(1, 2, 2)).diagonal(dim1=1, dim2=2).tolist()
+        [[0.0, 0.0]]
+    """
+    three = torch.stack([logits, logits.mT, torch.zeros_like(logits)])
+    off = 1 - torch.eye(logits.shape[-1], device=logits.device)
+    return three.softmax(dim=0)[0] * off
 
 
 class ADAG(Component):
-    """The attention model.
+    """The attention model that proposes a graph.
+
+    `discover` asks it. A model of a family with a shared order or graph is tied to the
+    variables of the family, by name.
 
     Arguments:
-        width: The length of the state of a pair.
-        layers: How often the probabilities are revised.
+        width: The length of the state of a pair, in [1, 1024].
+        layers: How often the probabilities are revised, in [1, 64].
         heads: Heads of attention; divides `width`.
+        family: What was learned of a family of tasks, in plain JSON; None for any data.
+
+    Raises:
+        ValueError: If an argument is out of range, or `family` describes none.
+
+    Example:
+        >>> model = ADAG(width=4, layers=1)
+        >>> data = torch.randn(2, 10, 3, generator=torch.Generator().manual_seed(0))
+        >>> model.edges(data).probabilities.shape
+        torch.Size([2, 3, 3])
     """
 
     @register_to_config
-    def __init__(self, width: int = 32, layers: int = 4, heads: int = 2) -> None:
+    def __init__(
+        self, width: int = 32, layers: int = 4, heads: int = 2, family: dict | None = None
+    ) -> None:
         super().__init__()
-        self.first = nn.Linear(_TOLD, width)
-        self.guess = nn.Linear(_TOLD, 1)
+        sizes = width, layers, heads
+        if any(type(size) is not int or size < 1 for size in sizes) or width % heads:
+            raise ValueError(
+                f"`width`, `layers` and `heads` are positive, and heads divide width: got {sizes}."
+            )
+        if layers > _MOST_LAYERS or width > _MOST_WIDTH:
+            raise ValueError(
+                f"`ADAG` has at most {_MOST_LAYERS} layers and a width of {_MOST_WIDTH}: got "
+                f"{layers} and {width}."
+            )
+        self.family = None if family is None else Family.from_dict(family)
+        self.first = nn.Linear(TOLD, width)
+        self.guess = nn.Linear(TOLD, 1)
         nn.init.zeros_(self.guess.weight)
         nn.init.zeros_(self.guess.bias)
-        self.blocks = nn.ModuleList(_Layer(width, heads) for _ in range(layers))
+        self.blocks = nn.ModuleList(Layer(width, heads) for _ in range(layers))
+
+    @classmethod
+    def from_pretrained(  # type: ignore[override]
+        cls, source: str | os.PathLike[str] = "causal-diffusers/adag", **loading: Any
+    ) -> Self:
+        """Load a model: the shipped one, a folder, or one from the Hub.
+
+        Arguments:
+            source: An id `causal-diffusers/<name>`, a folder, or a repository id.
+            loading: `dtype` and `variant`; for a repository `revision`, `token`,
+                `cache_dir`, `local_files_only` and `force_download`.
+
+        Returns:
+            The model, in eval mode.
+
+        Raises:
+            CheckpointError: If there is none, or it is refused.
+
+        Example:
+            >>> ADAG.from_pretrained("./no/such/folder")
+            Traceback (most recent call last):
+            ...
+            causal_diffusers.errors.CheckpointError: ...
+        """
+        own = {
+            key: loading.pop(key) for key in ("dtype", "torch_dtype", "variant") & loading.keys()
+        }
+        return super().from_pretrained(find_folder(source, **loading), **own)
 
     def forward(
         self, summary: Summary, possible: Tensor, prior: Tensor, knows_prior: Tensor
     ) -> list[Edges]:
-        B, d, _ = summary.covariance.shape
-        eye = torch.eye(d, dtype=torch.bool, device=possible.device)
-        possible = possible & ~eye
-        told = torch.stack(
-            [possible.float(), possible.mT.float(), knows_prior.float()[:, None, None].expand(B, d, d)], -1
-        )
-        static = torch.cat([summary.features(), told], dim=-1)
-        state = self.first(static)
-        logits = torch.where(possible, prior + self.guess(static)[..., 0], _NEVER)
-        deviation = torch.zeros_like(summary.covariance[:, 0])
+        """Judge the edges, layer after layer.
+
+        Arguments:
+            summary: Of B data sets.
+            possible: Which edges are not ruled out, booleans with shape (B, d, d).
+            prior: The log odds of each edge against none, with shape (B, d, d).
+            knows_prior: Whether to trust these, booleans with shape (B,).
+
+        Returns:
+            What each layer says; the last one's word counts.
+        """
+        seen = torch.cat([summary.features(), _beforehand(possible, knows_prior)], dim=-1)
+        state, deviation = self.first(seen), torch.zeros_like(summary.covariance[:, 0])
+        logits = torch.where(possible, prior + self.guess(seen)[..., 0], _NEVER)
         found = [Edges(logits, torch.zeros_like(logits), deviation)]
         for block in self.blocks:
-            with torch.no_grad():
-                p = pair_probabilities(logits.detach())
-                p = torch.where(possible, p.clamp(min=1e-6), 0)
-                evidence = regress(
-                    summary.covariance, summary.count, p, (2 * deviation.detach()).exp()
-                )
-                seen = _features(evidence, p, logits.detach(), deviation.detach(), prior)
-            state, change, weights, deviation = block(state, seen, deviation)
-            logits = torch.where(possible, change + prior, _NEVER)
+            with torch.no_grad():  # every layer looks anew, and learns from what it sees only
+                p = pair_probabilities(logits)
+                p = torch.where(possible, p.clamp(min=_LEAST), 0)
+                evidence = regress(summary.covariance, summary.count, p, (2 * deviation).exp())
+                news = look(evidence, p, logits, deviation, prior)
+            state, change, weights, deviation = block(state, news, deviation)
+            logits = torch.where(possible, prior + change, _NEVER)
             found.append(Edges(logits, weights, deviation))
         return found
 
+    @torch.no_grad()
+    def edges(
+        self,
+        data: Tensor,
+        possible: Tensor | None = None,
+        required: Tensor | None = None,
+        *,
+        density: float | None = None,
+        deviation: float | None = None,
+    ) -> Edges:
+        """Judge the edges of data sets.
 
-def _features(evidence: Evidence, p: Tensor, logits: Tensor, deviation: Tensor, prior: Tensor) -> Tensor:
-    """What a layer is told of each ordered pair."""
-    tau = evidence.precision
-    z = evidence.mean * tau.sqrt()
-    gain = 0.5 * (evidence.mean * tau) ** 2 / (tau + 1 / SLAB) - 0.5 * (1 + SLAB * tau).log()
-    reach = p + p @ p
-    reach = 1 - torch.exp(-(reach + reach @ reach))
-    own = torch.stack(
-        [
-            (evidence.mean).asinh(),
-            (z).asinh(),
-            (tau + 1e-3).log() / 3,
-            gain.asinh() / 3,
-            evidence.posterior.asinh(),
-            p,
-            logits.clamp(-10, 10) / 5,
-            reach,
-            prior.clamp(-10, 10) / 5,
-        ],
-        -1,
-    )
-    ratio = evidence.residual.log() / 2 - deviation
-    node = torch.stack([evidence.residual.log() / 4, ratio, p.sum(1), p.sum(2), deviation], -1)
-    d = p.shape[-1]
-    return torch.cat(
-        [own, own.transpose(1, 2), node[:, :, None].expand(-1, d, d, -1), node[:, None].expand(-1, d, d, -1)], -1
-    )
+        Arguments:
+            data: Data sets with the same variables, with shape (B, n, d), columns in the
+                order of the family if the model has one.
+            possible: Which edges are not ruled out, booleans with shape (d, d); all if None.
+            required: Which edges are there for sure, likewise; none if None.
+            density: The chance that a pair of variables is joined, if known.
+            deviation: The standard deviation of all noises, if known, in units of the data.
+
+        Returns:
+            What the last layer says, in units of the data.
+
+        Raises:
+            ValueError: If the model is of a family with other columns, or a number is out of
+                range.
+        """
+        B, _, d = data.shape
+        _check_range(density, deviation)
+        able = ~torch.eye(d, dtype=torch.bool)
+        able = able if possible is None else able & possible.cpu()
+        odds = edge_odds(density or UNKNOWN_DENSITY, able)
+        knows = density is not None
+        if self.family is not None:
+            _check_columns(d, self.family)
+            if self.family.variables is not None:
+                able = able & self.family.possible
+            odds, knows = self.family.odds(), True
+            told = self.family.deviation if self.family.knows_noise else None
+            deviation = told if deviation is None else deviation
+        if required is not None:
+            odds = torch.where(required, _SURE, odds)
+            able = able & ~(required & ~required.mT).mT
+        summary = Summary.of(data.to(self.device).float(), deviation)
+        shape, here = (B, d, d), self.device
+        knows_prior = torch.full((B,), knows, device=here)
+        last = self(summary, able.to(here).expand(shape), odds.to(here).expand(shape), knows_prior)
+        unit = summary.unit.log()[:, None]
+        return dataclasses.replace(last[-1], deviation=last[-1].deviation + unit)
+
+    def fine_tune(
+        self,
+        tasks: Sequence[Tensor],
+        setting: str,
+        variables: Sequence[str],
+        *,
+        steps: int = 500,
+        rate: float = 1e-3,
+        seed: int = 0,
+        tell: Callable[[int, float], None] | None = None,
+    ) -> Self:
+        """Learn what the tasks of a family share; no graph is needed.
+
+        First `Family.fit`, from the data alone, then `steps` of dreams of that family.
+
+        Arguments:
+            tasks: Data sets of the same variables, each with shape (n, d).
+            setting: What they share: `"heterogeneous"` one graph, `"order-consistent"` one
+                causal order, `"general"` nothing but their density.
+            variables: The names of the columns.
+            steps: Steps of the optimiser; 0 leaves the weights as they are.
+            rate: The peak of the learning rate.
+            seed: Where the randomness comes from.
+            tell: Is told every step and its loss.
+
+        Returns:
+            Another model, of that family.
+
+        Raises:
+            ValueError: If the tasks are none, differ in their columns, or hold something
+                else than finite numbers.
+        """
+        from causal_diffusers.discovery.lessons import learn
+
+        tasks = _checked(tasks, variables)
+        family = Family.fit(
+            tasks,
+            setting,
+            variables,
+            guess=lambda data: self.edges(data).probabilities,
+            generator=torch.Generator().manual_seed(seed),
+        )
+        sizes = {key: self.config[key] for key in ("width", "layers", "heads")}
+        model = type(self)(**sizes, family=family.to_dict())
+        model.load_state_dict(self.state_dict())
+        model.to(self.device)
+        if steps:
+            learn(model, family.dream, steps, rate=rate, seed=seed, tell=tell)
+        return model.eval()
 
 
-class _Layer(nn.Module):
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.see = nn.Sequential(nn.Linear(28, 2 * width), nn.SiLU(), nn.Linear(2 * width, width))
-        self.causes, self.effects = _Attention(width, heads), _Attention(width, heads)
-        self.norm = nn.LayerNorm(width)
-        self.think = nn.Sequential(nn.Linear(2 * width, 2 * width), nn.SiLU(), nn.Linear(2 * width, width))
-        self.out = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, 2))
-        self.node = nn.Linear(width, 1)
-        nn.init.zeros_(self.node.weight)
-
-    def forward(self, state: Tensor, seen: Tensor, deviation: Tensor):
-        state = state + self.see(seen)
-        state = state + self.causes(state)  # over i, for each j
-        state = state + self.effects(state.transpose(1, 2)).transpose(1, 2)
-        h = self.norm(state)
-        state = state + self.think(torch.cat([h, h.transpose(1, 2)], -1))
-        out = self.out(state)
-        mean = seen[..., 0].sinh()
-        tau = (seen[..., 2] * 3).exp()
-        weights = mean * tau / (tau + 1 / SLAB) + out[..., 1]
-        deviation = deviation + self.node(state.diagonal(dim1=1, dim2=2).mT)[..., 0]
-        gain = (seen[..., 3] * 3).sinh()
-        return state, out[..., 0] + gain.clamp(-10, 10), weights, deviation
+def _beforehand(possible: Tensor, knows_prior: Tensor) -> Tensor:
+    """Tell each pair what is possible, and whether the prior is known."""
+    knows = knows_prior[:, None, None].expand(possible.shape)
+    return torch.stack([possible.float(), possible.mT.float(), knows.float()], dim=-1)
 
 
-class _Attention(nn.Module):
-    """Attention along the first of two axes: (B, i, j, c), over i."""
+def _check_range(density: float | None, deviation: float | None) -> None:
+    if density is not None and not 0 < density < 1:
+        raise ValueError(
+            f"`density` is the chance that two variables are joined, in (0, 1): got {density!r}."
+        )
+    if deviation is not None and not deviation > 0:
+        raise ValueError(f"`deviation` of the noise is a positive number: got {deviation!r}.")
 
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.norm = nn.LayerNorm(width)
-        self.qkv = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
-        nn.init.zeros_(self.out.weight)
 
-    def forward(self, x: Tensor) -> Tensor:
-        B, n, m, c = x.shape
-        qkv = self.qkv(self.norm(x)).view(B, n, m, 3, self.heads, c // self.heads)
-        q, k, v = qkv.permute(3, 0, 2, 4, 1, 5).flatten(1, 2)  # (B m, heads, n, c)
-        y = scaled_dot_product_attention(q, k, v)
-        y = y.view(B, m, self.heads, n, c // self.heads).permute(0, 3, 1, 2, 4)
-        return self.out(y.reshape(B, n, m, c))
+def _check_columns(columns: int, family: Family) -> None:
+    if columns != len(family.chances):
+        raise ValueError(
+            f"this model is of a family with {len(family.chances)} variables: got {columns} "
+            "columns. The shipped model takes any number."
+        )
+
+
+def _checked(tasks: Sequence[Tensor], variables: Sequence[str]) -> list[Tensor]:
+    """Read tasks as float tensors, and refuse what nothing can be learned from."""
+    found = [torch.as_tensor(task).float() for task in tasks]
+    d = len(variables)
+    if not found:
+        raise ValueError("`tasks` is empty. Pass some hundred data sets of the family.")
+    for number, task in enumerate(found):
+        if task.dim() != 2 or task.shape[1] != d or len(task) < 3:
+            raise ValueError(
+                f"`tasks[{number}]` has shape (n, {d}), n at least 3, for the {d} `variables`: "
+                f"got {tuple(task.shape)}."
+            )
+        if not task.isfinite().all() or (task == task[:1]).all(dim=0).any():
+            raise ValueError(
+                f"`tasks[{number}]` should hold finite numbers that vary in every column."
+            )
+    return found

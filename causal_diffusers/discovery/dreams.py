@@ -13,17 +13,15 @@ References:
 from __future__ import annotations
 
 import dataclasses
-import math
 
 import torch
 from torch import Tensor
 
+from causal_diffusers.discovery.beforehand import UNKNOWN_DENSITY, edge_odds
 from causal_diffusers.discovery.summary import Summary
 from causal_diffusers.systems.sem import NOISES, LinearFamily, Tasks
 
-__all__ = ["Dream", "WidePrior", "edge_odds"]
-
-_UNKNOWN_DENSITY = 0.25
+__all__ = ["Dream", "WidePrior"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -43,24 +41,6 @@ class Dream:
     possible: Tensor
     prior: Tensor
     knows_prior: Tensor
-
-
-def edge_odds(density: float, possible: Tensor) -> Tensor:
-    """Give the log odds of each edge against none, from the chance that a pair is joined.
-
-    Arguments:
-        density: The chance, in (0, 1).
-        possible: Which edges are not ruled out, with shape (..., d, d).
-
-    Returns:
-        The log odds; half the chance goes each way where both are possible.
-
-    Example:
-        >>> edge_odds(0.5, torch.tensor([[False, True], [False, False]]))[0, 1].item()
-        0.0
-    """
-    odds = math.log(density / (1 - density))
-    return odds - math.log(2) * (possible & possible.mT).float()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,7 +75,7 @@ class WidePrior:
         told = 1.0 if u[8] >= 0.15 and family.deviations == (1.0, 1.0) and u[9] < 0.35 else None
         possible = _told(tasks, family, u[10], generator)
         knows = torch.full((count,), u[11] < 0.7)
-        density = min(max(family.density, 0.02), 0.9) if u[11] < 0.7 else _UNKNOWN_DENSITY
+        density = min(max(family.density, 0.02), 0.9) if u[11] < 0.7 else UNKNOWN_DENSITY
         prior = edge_odds(density, possible)
         return Dream(tasks, Summary.of(tasks.data, told), possible, prior, knows)
 

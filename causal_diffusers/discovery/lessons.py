@@ -97,9 +97,7 @@ def _loss(edges: Edges, dream: Dream) -> Tensor:
     return loss + _NOISE * noise.clamp(-3, 3).square().mean()
 
 
-def _keep(
-    folder: Path, step: int, model: ADAG, optimizer: torch.optim.Optimizer
-) -> None:
+def _keep(folder: Path, step: int, model: ADAG, optimizer: torch.optim.Optimizer) -> None:
     """Write model and moments of the optimiser; a kill leaves the file before whole."""
     state = {"step": torch.tensor(step)}
     for name, p in model.named_parameters():

@@ -87,9 +87,7 @@ class DiscoveryResult:
         ]
         return tuple(sorted(found, key=lambda edge: -edge[2]))
 
-    def to_admg(
-        self, probability: float = 0.5, bidirected: Iterable[Iterable[str]] = ()
-    ) -> ADMG:
+    def to_admg(self, probability: float = 0.5, bidirected: Iterable[Iterable[str]] = ()) -> ADMG:
         """Make a graph of the edges that are likely enough.
 
         Edges that would close a cycle with likelier ones are left out.
@@ -208,7 +206,9 @@ class DiscoveryResult:
         lines = [f"Found: {graph}"]
         for cause, effect, probability, weight in self.edges(0.05):
             kept = " " if (cause, effect) in graph.directed else "?"
-            lines.append(f" {kept} {cause} -> {effect}: P = {probability:.2f}, weight {weight:.2f}")
+            lines.append(
+                f" {kept} {cause} -> {effect}: P = {probability:.2f}, weight {weight:.2f}"
+            )
         return "\n".join([*lines, *self.cautions, _CAVEAT])
 
 

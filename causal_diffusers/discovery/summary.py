@@ -24,7 +24,9 @@ from torch import Tensor
 
 from causal_diffusers.discovery.ordering import least_variance_order
 
-__all__ = ["Summary"]
+__all__ = ["TOLD", "Summary"]
+
+TOLD = 18  # features of a pair, with the three that `ADAG` is told beforehand
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
