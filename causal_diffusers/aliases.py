@@ -27,6 +27,8 @@ __all__ = ["OWNER", "shipped_folder", "shipped_names"]
 
 OWNER = "causal-diffusers"
 
+_INDICES = "model_index.json", "config.json"  # of a pipeline, and of a single model
+
 
 def shipped_names() -> tuple[str, ...]:
     """List what is shipped with the package.
@@ -38,7 +40,8 @@ def shipped_names() -> tuple[str, ...]:
         >>> "no-such-pipeline" in shipped_names()
         False
     """
-    return tuple(sorted(index.parent.name for index in _root().glob("*/model_index.json")))
+    found = (path for name in _INDICES for path in _root().glob(f"*/{name}"))
+    return tuple(sorted({index.parent.name for index in found}))
 
 
 def shipped_folder(source: str | os.PathLike[str]) -> Path | None:

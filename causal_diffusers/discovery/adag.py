@@ -234,7 +234,8 @@ class ADAG(Component):
         summary = Summary.of(data.to(self.device).float(), deviation)
         shape, here = (B, d, d), self.device
         knows_prior = torch.full((B,), knows, device=here)
-        last = self(summary, able.to(here).expand(shape), odds.to(here).expand(shape), knows_prior)
+        able, odds = able.to(here).expand(shape), odds.to(here).expand(shape)
+        last = self.forward(summary, able, odds, knows_prior)
         unit = summary.unit.log()[:, None]
         return dataclasses.replace(last[-1], deviation=last[-1].deviation + unit)
 

@@ -26,8 +26,10 @@ def edge_odds(density: float, possible: Tensor) -> Tensor:
         The log odds, with the shape of `possible`.
 
     Example:
-        >>> edge_odds(0.5, torch.tensor([[False, True], [False, False]]))[0, 1].item()
-        0.0
+        >>> import torch
+        >>> one_way = torch.tensor([[False, True], [False, False]])
+        >>> edge_odds(0.9, one_way)[0, 1] > edge_odds(0.9, one_way | one_way.mT)[0, 1]
+        tensor(True)
     """
     odds = math.log(density / (1 - density))
     return odds - math.log(2) * (possible & possible.mT).float()

@@ -62,7 +62,7 @@ def discover(
         >>> y = 2 * x + torch.randn(500, generator=torch.Generator().manual_seed(1))
         >>> z = 2 * y + torch.randn(500, generator=torch.Generator().manual_seed(2))
         >>> print(discover({"X": x, "Y": y, "Z": z}).to_admg())
-        X -> Y -> Z
+        X -> Y; Y -> Z
     """
     table = read_table(data)
     model = model if isinstance(model, ADAG) else ADAG.from_pretrained(model)
@@ -115,12 +115,13 @@ def varsortability(variances: Tensor, graph: Tensor) -> float:
 
 def _in_order(table: Table, model: ADAG) -> Table:
     """Put the columns in the order of the family, if the model is tied to one."""
-    names = None if model.family is None else model.family.variables
-    if names is None:
+    family = model.family
+    names = None if family is None else family.variables
+    if family is None or names is None:
         return table
     if set(names) != set(table.variables) or table.has_blocks:
         raise ValueError(
-            f"this model is tied to the {model.family.setting} family of {list(names)}: got "
+            f"this model is tied to the {family.setting} family of {list(names)}: got "
             f"{list(table.variables)}. The shipped model takes any variables."
         )
     index = torch.tensor([table.variables.index(name) for name in names])

@@ -44,29 +44,36 @@ def shared_variances(
         The variances with shape (d, d), 0 where no task has an edge, and that of the noise.
     """
     d = covariance.shape[1]
-    noise = covariance.diagonal(dim1=1, dim2=2).mean(dim=0).min().log()  # that of a root
-    free = 1 - torch.eye(d)
-    earlier = _earlier(pooled_order(covariance, count, float(noise.exp())))
-    logits = torch.where(earlier, -1.0, -3.0).requires_grad_(True)
+    noise = covariance.diagonal(dim1=1, dim2=2).mean(dim=0).min()  # that of a root
     draw = _minibatches(covariance, generator)
+    order = pooled_order(covariance, count, float(noise))
+    order = _refined(order, draw, count, noise)
+    free = _earlier(order).float()
+    logits = torch.full((d, d), -1.0, requires_grad=True)
+    level = noise.log().clone().requires_grad_(True)
+    optimizer = torch.optim.Adam([logits, level], lr=_RATE)
+    for _ in range(3 * _STEPS):
+        v = _MOST * free * logits.sigmoid()
+        _descend(optimizer, -evidence(next(draw), count, v, level.exp()) / d)
+    return _MOST * free * logits.detach().sigmoid(), float(level.detach().exp())
+
+
+def _refined(order: Tensor, draw: Iterator[Tensor], count: float, noise: Tensor) -> Tensor:
+    """Let every edge compete under the acyclicity constraint, those of the order first."""
+    d = len(order)
+    off = 1 - torch.eye(d)
+    logits = torch.where(_earlier(order), -1.0, -3.0).requires_grad_(True)
     penalty, multiplier = _PENALTY, 0.0
     for _ in range(_ROUNDS):
         optimizer = torch.optim.Adam([logits], lr=_RATE)
         for _ in range(_STEPS):
-            v = _MOST * free * logits.sigmoid()
+            v = _MOST * off * logits.sigmoid()
             h = cyclicity(v)
-            loss = -evidence(next(draw), count, v, noise.exp()) / d
+            loss = -evidence(next(draw), count, v, noise) / d
             _descend(optimizer, loss + multiplier * h + penalty / 2 * h**2)
-        multiplier += penalty * float(h.detach())
+        multiplier += penalty * float(cyclicity(_MOST * off * logits.detach().sigmoid()))
         penalty *= _GROWTH
-    free = _earlier(_order(v.detach())).float()
-    logits = torch.full((d, d), -1.0, requires_grad=True)
-    noise = noise.clone().requires_grad_(True)
-    optimizer = torch.optim.Adam([logits, noise], lr=_RATE)
-    for _ in range(3 * _STEPS):
-        v = _MOST * free * logits.sigmoid()
-        _descend(optimizer, -evidence(next(draw), count, v, noise.exp()) / d)
-    return v.detach(), float(noise.detach().exp())
+    return _order(_MOST * off * logits.detach().sigmoid())
 
 
 def _minibatches(covariance: Tensor, generator: torch.Generator) -> Iterator[Tensor]:
