@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from causal_diffusers.backbones import VisionEncoder
+    from causal_diffusers.discovery import ADAG, DiscoveryResult, discover
     from causal_diffusers.errors import (
         CheckpointError,
         GraphError,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "ADAG",
     "ADMG",
     "Categorical",
     "CategoricalMechanism",
@@ -56,6 +58,7 @@ __all__ = [
     "ConfounderPrior",
     "Continuous",
     "DiffusionMechanism",
+    "DiscoveryResult",
     "Falsification",
     "FitReport",
     "FlowMechanism",
@@ -75,6 +78,7 @@ __all__ = [
     "TrainingConfig",
     "VisionEncoder",
     "diagnose",
+    "discover",
     "falsify",
     "identify",
     "report_fit",
@@ -104,6 +108,9 @@ _HOMES = {
     "StructuralCausalModel": "causal_diffusers.scm",
     "ModularTrainer": "causal_diffusers.training",
     "TrainingConfig": "causal_diffusers.training",
+    "ADAG": "causal_diffusers.discovery",
+    "DiscoveryResult": "causal_diffusers.discovery",
+    "discover": "causal_diffusers.discovery",
     "Falsification": "causal_diffusers.inference",
     "OverlapReport": "causal_diffusers.inference",
     "SensitivityTable": "causal_diffusers.inference",

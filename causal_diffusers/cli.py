@@ -1,8 +1,9 @@
-"""What can be done from a shell? Ask a graph, train, sample, see the demonstration.
+"""What can be done from a shell? Propose a graph, ask it, train, sample, see the demonstration.
 
     causal-diffusers demo
     causal-diffusers identify "D -> I -> A; D <-> A" --outcomes A --do D
     causal-diffusers plan "D -> I -> A; D <-> A"
+    causal-diffusers discover rows.csv --output graph.txt
     causal-diffusers falsify recipe.yaml
     causal-diffusers train recipe.yaml --output my-pipeline
     causal-diffusers sample my-pipeline --do W=3 --num-samples 16 --output samples
@@ -17,25 +18,22 @@ query that the graph does not answer, and a graph that the data contradict, in e
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from causal_diffusers.errors import CheckpointError, NotIdentifiableError
 
 if TYPE_CHECKING:
-    from causal_diffusers.pipeline import CausalPipeline, CausalPipelineOutput
-    from causal_diffusers.variables import Variable
+    from causal_diffusers.pipeline import CausalPipeline
 
 __all__ = ["main"]
 
 MISTAKES = (ValueError, KeyError, OSError, ImportError, CheckpointError, FloatingPointError)
-VALUES = "values.csv"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -119,6 +117,25 @@ def _plan(options: argparse.Namespace) -> None:
         print(f"stage {number}: {write_set(stage.variables)}; {stage}")
 
 
+def _discover(options: argparse.Namespace) -> None:
+    from causal_diffusers.discovery import discover
+    from causal_diffusers.sources import read_columns, read_edge
+
+    found = discover(
+        read_columns(options.rows, options.columns),
+        options.model,
+        required=[read_edge(word) for word in options.required],
+        forbidden=[read_edge(word) for word in options.forbidden],
+        tiers=[word.split(",") for word in options.tiers],
+        density=options.density,
+    )
+    print(found)
+    if options.output:
+        graph = found.to_admg(options.probability)
+        Path(options.output).write_text(f"{graph}\n", encoding="utf-8")
+        print(f"Saved. Name it as `graph` in a training file, then `falsify` it: {options.output}")
+
+
 def _falsify(options: argparse.Namespace) -> int:
     from causal_diffusers.recipe import Recipe
 
@@ -141,23 +158,25 @@ def _train(options: argparse.Namespace) -> None:
 def _sample(options: argparse.Namespace) -> None:
     import torch
 
+    from causal_diffusers.sampled import check_unused, summarise, write_samples
+    from causal_diffusers.sources import read_values
+
     folder = Path(options.output)
-    if (folder / VALUES).exists():
-        raise FileExistsError(f"`{folder}` holds samples already. Name another `--output`.")
+    check_unused(folder)
     pipe = _load(options.pipeline)
     pipe.to(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     out: Any = pipe(
         options.num_samples,
-        do=_values(options.do, pipe.variables, "do"),
-        given=_values(options.given, pipe.variables, "given"),
+        do=read_values(options.do, pipe.variables, "do"),
+        given=read_values(options.given, pipe.variables, "given"),
         outcomes=options.outcomes,
         num_inference_steps=options.num_inference_steps,
         guidance_scale=options.guidance_scale,
         generator=torch.Generator().manual_seed(options.seed),
     )
-    _write(out, folder)
+    write_samples(out, folder)
     print(f"{out.query}: {options.num_samples} samples in {folder}")
-    _summarise(out, pipe.variables)
+    print(summarise(out, pipe.variables))
 
 
 def _convert_generator(options: argparse.Namespace) -> None:
@@ -183,59 +202,6 @@ def _convert_generator(options: argparse.Namespace) -> None:
     print(f'Saved. Load it with `GANMechanism.from_pretrained("{options.output}")`.')
 
 
-def _write(out: CausalPipelineOutput, folder: Path) -> None:
-    """Write images as PNG files, and a csv that can be trained on."""
-    columns: dict[str, Sequence[Any]] = {n: list(map(_cell, v)) for n, v in out.values.items()}
-    images: Any
-    for name, images in out.images.items():
-        (folder / name).mkdir(parents=True, exist_ok=True)
-        columns[name] = [f"{name}/{row:05d}.png" for row in range(len(images))]
-        for file, image in zip(columns[name], images, strict=True):
-            image.save(folder / file)
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / VALUES).open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(columns)
-        writer.writerows(zip(*columns.values(), strict=True))
-
-
-def _cell(value: object) -> object:
-    """Write a vector as its numbers with spaces between them."""
-    return " ".join(map(repr, value)) if isinstance(value, tuple) else value
-
-
-def _summarise(out: CausalPipelineOutput, variables: Mapping[str, Variable]) -> None:
-    """Print how likely each label is, and where numbers lie, averaged over the samples."""
-    import numpy as np
-
-    for name, values in out.values.items():
-        if hasattr(variables[name], "scale"):  # continuous
-            spread = np.stack([np.mean(values, axis=0), np.std(values, axis=0)])
-            mean, deviation = (np.array2string(each, precision=4) for each in spread)
-            print(f"  {name}: mean {mean}, standard deviation {deviation}")
-    for name, p in (out.probabilities or {}).items():
-        labels = getattr(variables[name], "labels", ())
-        shares = zip(labels, p.mean(dim=0).tolist(), strict=True)
-        print(f"  P({name}): " + ", ".join(f"{label} {share:.3f}" for label, share in shares))
-
-
-def _values(
-    words: Sequence[str], variables: Mapping[str, Variable], option: str
-) -> dict[str, Any]:
-    """Read `NAME=VALUE` for each variable."""
-    from causal_diffusers.sources import label_of
-
-    values: dict[str, Any] = {}
-    for word in words:
-        name, equals, value = word.partition("=")
-        if not equals or not value:
-            raise ValueError(f"`--{option}` takes NAME=VALUE: got `{word}`. Write `{name}=...`.")
-        if name in values:
-            raise ValueError(f"`--{option}` takes one value for each name: got `{name}` twice.")
-        values[name] = label_of(variables[name], value) if name in variables else value
-    return values
-
-
 def _is_pipeline(source: str) -> bool:
     """Tell a saved pipeline, a folder or an id `owner/name`, from a graph."""
     path = Path(source)
@@ -259,8 +225,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    asking, making = (_add_identify, _add_plan, _add_falsify), (_add_train, _add_sample)
-    for add in (_add_demo, *asking, *making, _add_convert):
+    asking = _add_discover, _add_falsify, _add_identify, _add_plan
+    for add in (_add_demo, *asking, _add_train, _add_sample, _add_convert):
         added, command = add(commands)
         added.set_defaults(command=command)
         added.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -319,6 +285,30 @@ def _add_plan(commands: Commands) -> Command:
     parser.add_argument("source", metavar="GRAPH", help=f"{_GRAPH}; or a saved pipeline")
     parser.add_argument("--objective", metavar="NAME", help="how to train a saved pipeline")
     return parser, _plan
+
+
+def _add_discover(commands: Commands) -> Command:
+    parser = commands.add_parser(
+        "discover",
+        help="propose a graph for a table of numbers",
+        description="Print edge probabilities, and the graph of those that are likely enough.",
+    )
+    add = parser.add_argument
+    add("rows", metavar="FILE", help="observational rows: .csv, .parquet or .npz")
+    add("--columns", nargs="+", metavar="NAME", help="which to look at (all)")
+    edges: dict[str, Any] = {"nargs": "+", "default": [], "metavar": "'X->Y'"}
+    add("--required", help="edges that exist", **edges)
+    add("--forbidden", help="edges that do not", **edges)
+    add(
+        "--tiers", nargs="+", default=[], metavar="X,Y", help="groups of names, the earliest first"
+    )
+    add(
+        "--density", type=float, metavar="P", help="chance that two variables are joined, if known"
+    )
+    add("--probability", type=float, default=0.5, metavar="P", help="least of an edge (0.5)")
+    add("--model", default="causal-diffusers/adag", metavar="MODEL", help="a folder or an id")
+    add("--output", metavar="FILE", help="where to write the graph")
+    return parser, _discover
 
 
 def _add_falsify(commands: Commands) -> Command:

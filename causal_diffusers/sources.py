@@ -32,7 +32,7 @@ from causal_diffusers.graphs import ADMG
 if TYPE_CHECKING:
     from causal_diffusers.variables import Variable
 
-__all__ = ["label_of", "read_graph", "read_rows"]
+__all__ = ["label_of", "read_columns", "read_edge", "read_graph", "read_rows", "read_values"]
 
 INTERVENED = "intervened"
 SYSTEMS = "causal_diffusers:"
@@ -77,6 +77,28 @@ def read_graph(source: str) -> ADMG:
     return ADMG.parse(text)
 
 
+def read_edge(text: str) -> tuple[str, str]:
+    """Read one directed edge.
+
+    Arguments:
+        text: Such as `"X -> Y"`.
+
+    Returns:
+        Cause and effect.
+
+    Raises:
+        ValueError: If it is something else.
+
+    Example:
+        >>> read_edge("X->Y")
+        ('X', 'Y')
+    """
+    cause, arrow, effect = (part.strip() for part in text.partition("->"))
+    if not (cause and arrow and effect) or not re.fullmatch(r"[^<>-]+", cause + effect):
+        raise ValueError(f"an edge is written 'X->Y': got {text!r}.")
+    return cause, effect
+
+
 def label_of(variable: Variable, text: str) -> str | float | tuple[float, ...]:
     """Find the value that a word stands for.
 
@@ -99,6 +121,38 @@ def label_of(variable: Variable, text: str) -> str | float | tuple[float, ...]:
     if text in by_name:
         return by_name[text]
     return int(text) if re.fullmatch(r"-?\d+", text) and by_name else text
+
+
+def read_values(
+    words: Sequence[str], variables: Mapping[str, Variable], option: str
+) -> dict[str, Any]:
+    """Read `NAME=VALUE` for each variable.
+
+    Arguments:
+        words: From the command line.
+        variables: The variables, by name.
+        option: Which option they belong to, for errors.
+
+    Returns:
+        Values by name.
+
+    Raises:
+        ValueError: If a word is written otherwise, or a name comes twice.
+
+    Example:
+        >>> from causal_diffusers.variables import Categorical
+        >>> read_values(["X=1"], {"X": Categorical([0, 1])}, "do")
+        {'X': 1}
+    """
+    values: dict[str, Any] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or not value:
+            raise ValueError(f"`--{option}` takes NAME=VALUE: got `{word}`. Write `{name}=...`.")
+        if name in values:
+            raise ValueError(f"`--{option}` takes one value for each name: got `{name}` twice.")
+        values[name] = label_of(variables[name], value) if name in variables else value
+    return values
 
 
 def _numbers(text: str) -> str | float | tuple[float, ...]:
@@ -156,6 +210,49 @@ def read_rows(
         f"from a data set `owner/name`, or drawn from `{SYSTEMS}front_door_digits`: got "
         f"`{_existing(path)}`. Convert it to one of these."
     )
+
+
+def read_columns(source: str, names: Sequence[str] | None = None) -> Columns:
+    """Read a table whose variables are not described: numbers, and what else there is.
+
+    Arguments:
+        source: A .csv, .parquet or .npz file, or a folder with metadata.csv.
+        names: Which columns to read; all but `intervened` if None.
+
+    Returns:
+        Columns by name: numbers where every word of a column is one, words otherwise.
+
+    Raises:
+        FileNotFoundError: If there is no such file or folder.
+        ValueError: If it is of another kind, or lacks a column.
+
+    Example:
+        >>> read_columns("no-such.csv")
+        Traceback (most recent call last):
+        ...
+        FileNotFoundError: There is no file or folder `no-such.csv`...
+    """
+    path = Path(source).expanduser()
+    kind = "folder" if path.is_dir() else path.suffix.lower()
+    if kind not in _READERS:
+        raise ValueError(
+            "A table is read from .csv, .parquet and .npz files, or from a folder with "
+            f"metadata.csv: got `{_existing(path)}`."
+        )
+    columns = _READERS[kind](_existing(path))
+    if lost := [name for name in names or () if name not in columns]:
+        raise ValueError(f"`{path}` has no column {lost}: it has {list(columns)}.")
+    chosen = names or [name for name in columns if name != INTERVENED]
+    return {name: _as_numbers(columns[name]) for name in chosen}
+
+
+def _as_numbers(column: Column) -> Column:
+    if not len(column) or not isinstance(column[0], str):
+        return column
+    try:
+        return [float(word) if word else float("nan") for word in column]
+    except ValueError:
+        return column
 
 
 def _existing(path: Path) -> Path:

@@ -173,8 +173,9 @@ class ADAG(Component):
         Returns:
             What each layer says; the last one's word counts.
         """
-        seen = torch.cat([summary.features(), _beforehand(possible, knows_prior)], dim=-1)
-        state, deviation = self.first(seen), torch.zeros_like(summary.covariance[:, 0])
+        told = summary.features().to(self.first.weight.dtype)
+        seen = torch.cat([told, _beforehand(possible, knows_prior).to(told)], dim=-1)
+        state, deviation = self.first(seen), torch.zeros_like(told[:, 0, :, 0])
         logits = torch.where(possible, prior + self.guess(seen)[..., 0], _NEVER)
         found = [Edges(logits, torch.zeros_like(logits), deviation)]
         for block in self.blocks:
@@ -231,9 +232,9 @@ class ADAG(Component):
         if required is not None:
             odds = torch.where(required, _SURE, odds)
             able = able & ~(required & ~required.mT).mT
-        summary = Summary.of(data.to(self.device).float(), deviation)
-        shape, here = (B, d, d), self.device
-        knows_prior = torch.full((B,), knows, device=here)
+        summary = Summary.of(data.to(self.device), deviation)
+        shape, here = (B, d, d), summary.unit.device
+        knows_prior = torch.full_like(summary.unit, knows).bool()
         able, odds = able.to(here).expand(shape), odds.to(here).expand(shape)
         last = self.forward(summary, able, odds, knows_prior)
         unit = summary.unit.log()[:, None]
@@ -284,7 +285,7 @@ class ADAG(Component):
         sizes = {key: self.config[key] for key in ("width", "layers", "heads")}
         model = type(self)(**sizes, family=family.to_dict())
         model.load_state_dict(self.state_dict())
-        model.to(self.device)
+        nn.Module.to(model, self.device)
         if steps:
             learn(model, family.dream, steps, rate=rate, seed=seed, tell=tell)
         return model.eval()

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from causal_diffusers.discovery.beforehand import UNKNOWN_DENSITY, edge_odds
 from causal_diffusers.discovery.summary import Summary
-from causal_diffusers.systems.sem import NOISES, LinearFamily, Tasks
+from causal_diffusers.systems.sem import NOISES, AdditiveFamily, LinearFamily, Tasks
 
 __all__ = ["Dream", "WidePrior"]
 
@@ -34,6 +34,7 @@ class Dream:
         possible: Which edges are not ruled out, with shape (T, d, d).
         prior: The log odds of each edge against none, likewise.
         knows_prior: Whether that is to be trusted, with shape (T,).
+        is_linear: Whether the weights of the tasks are slopes.
     """
 
     tasks: Tasks
@@ -41,6 +42,7 @@ class Dream:
     possible: Tensor
     prior: Tensor
     knows_prior: Tensor
+    is_linear: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +55,7 @@ class WidePrior:
         least_samples: The smallest number of samples.
         most_samples: The largest.
         budget: Tasks times pairs of variables in a dream, about.
+        bent: Whether causes act through bent functions.
     """
 
     least_variables: int = 5
@@ -60,6 +63,7 @@ class WidePrior:
     least_samples: int = 10
     most_samples: int = 1000
     budget: int = 6400
+    bent: bool = False
 
     def dream(self, generator: torch.Generator) -> Dream:
         """Draw a family, tasks of it, and what is told of them."""
@@ -69,7 +73,8 @@ class WidePrior:
         n = round(_between(self.least_samples, self.most_samples, u[1] ** 1.3))
         count = max(2, min(64, self.budget // d**2))
         family = self._family(d, u[2:8], generator)
-        tasks = family.sample(count, n, generator=generator)
+        make = AdditiveFamily(family) if self.bent else family
+        tasks = make.sample(count, n, generator=generator)
         if u[8] < 0.15:
             tasks = _rescaled(tasks, u[8] < 0.08, generator)
         told = 1.0 if u[8] >= 0.15 and family.deviations == (1.0, 1.0) and u[9] < 0.35 else None
@@ -77,7 +82,7 @@ class WidePrior:
         knows = torch.full((count,), u[11] < 0.7)
         density = min(max(family.density, 0.02), 0.9) if u[11] < 0.7 else UNKNOWN_DENSITY
         prior = edge_odds(density, possible)
-        return Dream(tasks, Summary.of(tasks.data, told), possible, prior, knows)
+        return Dream(tasks, Summary.of(tasks.data, told), possible, prior, knows, not self.bent)
 
     def _family(self, d: int, u: list[float], generator: torch.Generator) -> LinearFamily:
         pairs = d * (d - 1) / 2

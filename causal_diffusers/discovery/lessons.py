@@ -89,7 +89,7 @@ def _loss(edges: Edges, dream: Dream) -> Tensor:
     state = torch.where(graphs[:, i, j], 0, torch.where(graphs[:, j, i], 1, 2))
     told = dream.possible[:, i, j] | dream.possible[:, j, i]
     loss = -chances.gather(-1, state[..., None])[..., 0][told].mean()
-    if graphs.any():
+    if graphs.any() and dream.is_linear:
         unit = weights.abs().clamp(min=0.3)
         error = (edges.weights - weights) / unit
         loss = loss + _WEIGHTS * huber_loss(error[graphs], torch.zeros_like(error[graphs]))
@@ -125,6 +125,7 @@ def _resume(
             keys = [key for key in state if key.startswith(f"{name}|") and key[-6:] != "|value"]
             optimizer.state[p] = {key.rpartition("|")[2]: state[key] for key in keys}
     step = int(state["step"])
-    for _ in range(step):
-        decay.step()
+    where = {"last_epoch": step - 1, "_step_count": step}
+    decay.load_state_dict({**decay.state_dict(), **where})
+    decay.step()
     return step

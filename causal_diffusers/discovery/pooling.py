@@ -168,4 +168,4 @@ def cyclicity(weights: Tensor) -> Tensor:
     """
     d = len(weights)
     s = 1 + weights.sum(0).max().detach()
-    return d * s.log() - torch.linalg.slogdet(s * torch.eye(d) - weights)[1]
+    return d * s.log() - torch.linalg.slogdet(s * torch.eye(d).to(weights) - weights)[1]

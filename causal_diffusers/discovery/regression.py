@@ -23,6 +23,7 @@ __all__ = ["Evidence", "regress"]
 
 SLAB = 1.75  # the mean square of weights uniform on +-[0.5, 2]
 _LEAST = 1e-3  # of an edge's probability
+_JITTER = 1e-9  # of a variance, so that no rounding makes it negative
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -61,13 +62,16 @@ def regress(
     Returns:
         The evidence for each edge, 0 where none is possible.
     """
+    kept = probability.dtype
+    covariance, count, probability = (x.double() for x in (covariance, count, probability))
     d = covariance.shape[1]
     possible = (probability > 0) & ~torch.eye(d, dtype=torch.bool, device=covariance.device)
     v = torch.where(possible, SLAB * probability.clamp(min=_LEAST), 0)
     weight = count[:, None] / (torch.ones_like(v[:, 0]) if variance is None else variance)
     root = v.mT.sqrt()  # [b, j, i]
     G = covariance[:, None] * weight[:, :, None, None]  # [b, j, i, k]
-    B = torch.eye(d, device=v.device) + root[..., None] * G * root[:, :, None, :]
+    B = torch.eye(d, device=v.device).double() + root[..., None] * G * root[:, :, None, :]
+    B = B + torch.diag_embed(_JITTER * B.diagonal(dim1=-2, dim2=-1))
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(B))
     score = root * (covariance * weight[:, :, None])  # [b, j, i]: V^1/2 G_.j
     m = root * (inverse @ score[..., None])[..., 0]
@@ -78,4 +82,5 @@ def regress(
     mean = torch.where(ok, m / (safe * shrink) / precision.clamp(min=1e-6), 0)
     explained = 2 * (m * covariance).sum(-1) - ((m @ covariance) * m).sum(-1)
     residual = covariance.diagonal(dim1=1, dim2=2) - explained
-    return Evidence(mean.mT, precision.mT, m.mT, residual.clamp(min=1e-6))
+    found = mean.mT, precision.mT, m.mT, residual.clamp(min=1e-6)
+    return Evidence(*(x.to(kept) for x in found))

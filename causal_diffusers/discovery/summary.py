@@ -66,9 +66,10 @@ class Summary:
                 one for each data set, NaN where it is not known.
 
         Returns:
-            Their summary.
+            Their summary, in double precision.
         """
-        told = torch.full((len(data),), torch.nan) if deviation is None else deviation
+        data = data.double()  # in single precision a covariance may have negative eigenvalues
+        told = torch.nan if deviation is None else deviation
         told = torch.as_tensor(told, dtype=data.dtype, device=data.device).expand(len(data))
         x = data - data.mean(dim=1, keepdim=True)
         count = data.shape[1] - 1

@@ -12,7 +12,7 @@
 | Diamond with two images, both confounded | `diamond` | enumeration of U, V and the images |
 | Apple leaves on a painted background | `leaves` | real leaves on either background |
 | Faces in the layout of CelebA | `faces` | none: rows of a data set |
-| Families of linear structural equation models | `sem` | the weights that made each data set |
+| Families of linear and additive models | `sem` | the weights of each data set |
 | Confounded digits: an image that shares a hidden cause | `confounded_digits` | enumeration |
 """
 
@@ -30,10 +30,11 @@ if TYPE_CHECKING:
     from causal_diffusers.systems.discrete import DiscreteSCM
     from causal_diffusers.systems.leaves import AppleLeaves
     from causal_diffusers.systems.mnist import FrontDoorMNIST
-    from causal_diffusers.systems.sem import LinearFamily, Tasks
+    from causal_diffusers.systems.sem import AdditiveFamily, LinearFamily, Tasks
     from causal_diffusers.systems.xrays import ChestXrays
 
 __all__ = [
+    "AdditiveFamily",
     "AppleLeaves",
     "ChestXrays",
     "ColoredBarMNIST",
@@ -56,6 +57,7 @@ _HOMES = {
     "FrontDoorDigits": "causal_diffusers.systems.digits",
     "FrontDoorMNIST": "causal_diffusers.systems.mnist",
     "ImageDiamond": "causal_diffusers.systems.diamond",
+    "AdditiveFamily": "causal_diffusers.systems.sem",
     "LinearFamily": "causal_diffusers.systems.sem",
     "Tasks": "causal_diffusers.systems.sem",
     "asia_network": "causal_diffusers.systems.asia",

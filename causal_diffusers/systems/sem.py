@@ -27,7 +27,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-__all__ = ["LinearFamily", "Tasks"]
+__all__ = ["AdditiveFamily", "LinearFamily", "Tasks"]
 
 SETTINGS = "heterogeneous", "order-consistent", "general"
 GRAPHS = "erdos-renyi", "scale-free"
@@ -173,6 +173,56 @@ class LinearFamily:
 
     def _shared(self) -> torch.Generator:
         return torch.Generator().manual_seed(self.seed)
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class AdditiveFamily:
+    r"""A family whose causes act through bent functions, and add up.
+
+    $X_j = \sum_i A_{ij} f_{ij}(X_i) + E_j$, each $f_{ij}$ a small random network of one
+    hidden layer.
+
+    References:
+        Nonlinear causal discovery with additive noise models (Hoyer et al., 2008).
+
+    Arguments:
+        linear: Draws graphs, weights and noise.
+        units: Hidden units of each function.
+
+    Example:
+        >>> family = AdditiveFamily(LinearFamily(5))
+        >>> family.sample(3, 10, generator=torch.Generator().manual_seed(0)).data.shape
+        torch.Size([3, 10, 5])
+    """
+
+    linear: LinearFamily
+    units: int = 3
+
+    def sample(self, count: int, n: int, *, generator: torch.Generator) -> Tasks:
+        """Draw tasks; see `LinearFamily.sample`.
+
+        Arguments:
+            count: How many, T.
+            n: Samples of each.
+            generator: The source of the randomness, on the CPU.
+
+        Returns:
+            The tasks; a weight is what multiplies the function of its edge.
+        """
+        drawn = self.linear.sample(count, n, generator=generator)
+        d, weights = self.linear.variables, drawn.weights
+        errors = drawn.data - drawn.data @ weights
+        shape = self.units, count, d, d
+        slope, shift, size = (torch.randn(shape, generator=generator) for _ in range(3))
+        x = errors
+        for _ in range(d):  # after as many rounds as the longest path nothing moves
+            moved = torch.zeros_like(x)
+            for a, b, c in zip(slope, shift, size, strict=True):
+                bent = torch.tanh(a[:, None] * x[..., None] + 1.5 * b[:, None])
+                moved = moved + (bent * (c * weights)[:, None]).sum(dim=2)
+            x = moved + errors
+        return Tasks(x, weights, drawn.deviations)
 
 
 def draw_noise(law: str, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
