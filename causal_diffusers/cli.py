@@ -305,7 +305,7 @@ def _add_discover(commands: Commands) -> Command:
     add(
         "--density", type=float, metavar="P", help="chance that two variables are joined, if known"
     )
-    add("--probability", type=float, default=0.5, metavar="P", help="least of an edge (0.5)")
+    add("--probability", type=float, metavar="P", help="least of an edge (likelier than none)")
     add("--model", default="causal-diffusers/adag", metavar="MODEL", help="a folder or an id")
     add("--output", metavar="FILE", help="where to write the graph")
     return parser, _discover

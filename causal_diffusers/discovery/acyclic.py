@@ -24,12 +24,13 @@ __all__ = ["acyclic_graph", "draw_acyclic"]
 _BURN_IN, _THIN = 20, 5  # sweeps
 
 
-def acyclic_graph(probabilities: Tensor, threshold: float) -> Tensor:
+def acyclic_graph(probabilities: Tensor, threshold: float | None = None) -> Tensor:
     """Take the edges that are likely enough, the likeliest first, but for those closing cycles.
 
     Arguments:
         probabilities: Of each edge, with shape (d, d).
-        threshold: The least probability.
+        threshold: The least probability; None takes the edges that are likelier than the
+            other way round and than no edge, which errs least on average.
 
     Returns:
         The graph, booleans with shape (d, d).
@@ -41,7 +42,12 @@ def acyclic_graph(probabilities: Tensor, threshold: float) -> Tensor:
     """
     graph = torch.zeros_like(probabilities, dtype=torch.bool)
     reach = torch.eye(len(graph), dtype=torch.bool)  # reach[i, j]: i is j or its ancestor
-    likely = (probabilities >= threshold) & (probabilities > 0)
+    if threshold is None:
+        none = 1 - probabilities - probabilities.T
+        likely = (probabilities > none) & (probabilities >= probabilities.T)
+    else:
+        likely = probabilities >= threshold
+    likely &= probabilities > 0
     for flat in torch.where(likely, probabilities, 0).flatten().argsort(descending=True):
         i, j = divmod(int(flat), len(graph))
         if not likely[i, j]:
@@ -71,7 +77,7 @@ def draw_acyclic(
         >>> {int(graph.sum()) for graph in drawn}
         {1}
     """
-    graph = acyclic_graph(probabilities, 0.5)
+    graph = acyclic_graph(probabilities)
     d = len(graph)
     pairs = torch.triu_indices(d, d, offset=1).T.tolist()
     open_pairs = [(i, j) for i, j in pairs if max(probabilities[i, j], probabilities[j, i]) > 0]

@@ -48,7 +48,9 @@ def learn(
     """
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=_DECAY)
-    decay = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps, pct_start=0.05)
+    decay = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, rate, steps, pct_start=min(0.9, max(0.05, 2.5 / steps))
+    )
     done = _resume(checkpoint, model, optimizer, decay) if checkpoint else 0
     generator.manual_seed(seed + done)
     model.train()

@@ -87,13 +87,16 @@ class DiscoveryResult:
         ]
         return tuple(sorted(found, key=lambda edge: -edge[2]))
 
-    def to_admg(self, probability: float = 0.5, bidirected: Iterable[Iterable[str]] = ()) -> ADMG:
+    def to_admg(
+        self, probability: float | None = None, bidirected: Iterable[Iterable[str]] = ()
+    ) -> ADMG:
         """Make a graph of the edges that are likely enough.
 
         Edges that would close a cycle with likelier ones are left out.
 
         Arguments:
-            probability: The least probability of an edge, in (0, 1].
+            probability: The least probability of an edge, in (0, 1]. None takes those that
+                are likelier than the other way round and than no edge.
             bidirected: Pairs of variables with an unobserved common cause.
 
         Returns:
@@ -103,7 +106,7 @@ class DiscoveryResult:
             GraphError: If `bidirected` names something else than pairs of variables.
             ValueError: If `probability` is out of range.
         """
-        if not 0 < probability <= 1:
+        if probability is not None and not 0 < probability <= 1:
             raise ValueError(f"`probability` is in (0, 1]: got {probability!r}.")
         return self._admg(acyclic_graph(self.probabilities, probability), bidirected)
 
