@@ -23,8 +23,10 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import tempfile
 from collections.abc import Callable, Sequence
-from typing import Any, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from diffusers.configuration_utils import register_to_config
@@ -35,8 +37,11 @@ from causal_diffusers.discovery.family import Family
 from causal_diffusers.discovery.layers import Layer, look
 from causal_diffusers.discovery.regression import regress
 from causal_diffusers.discovery.summary import TOLD, Summary
-from causal_diffusers.hub import find_folder
+from causal_diffusers.hub import find_folder, upload
 from causal_diffusers.mechanisms.component import Component
+
+if TYPE_CHECKING:
+    from huggingface_hub import CommitInfo
 
 __all__ = ["ADAG", "Edges", "pair_probabilities"]
 
@@ -159,6 +164,24 @@ class ADAG(Component):
         }
         return super().from_pretrained(find_folder(source, **loading), **own)
 
+    def push_to_hub(  # type: ignore[override]
+        self, repo_id: str, *, variant: str | None = None, **hub_options: Any
+    ) -> CommitInfo:
+        """Upload the model to the Hugging Face Hub.
+
+        Arguments:
+            repo_id: The repository, `owner/name`; it is created.
+            variant: A tag in the name of the weights, such as `"fp16"`.
+            hub_options: `token`, `private`, `commit_message`, `create_pr`.
+
+        Returns:
+            What the Hub says of the commit; `.oid` is its hash.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder, variant=variant)
+            told = {"commit_message": "Upload ADAG", **hub_options}
+            return upload(Path(folder), repo_id, **told)
+
     def forward(
         self, summary: Summary, possible: Tensor, prior: Tensor, knows_prior: Tensor
     ) -> list[Edges]:
@@ -213,11 +236,12 @@ class ADAG(Component):
             What the last layer says, in units of the data.
 
         Raises:
-            ValueError: If the model is of a family with other columns, or a number is out of
-                range.
+            ValueError: If the data hold a constant or something else than finite numbers, the
+                model is of a family with other columns, or a number is out of range.
         """
-        B, _, d = data.shape
+        _check_data(data)
         _check_range(density, deviation)
+        B, _, d = data.shape
         able = ~torch.eye(d, dtype=torch.bool)
         able = able if possible is None else able & possible.cpu()
         odds = edge_odds(density or UNKNOWN_DENSITY, able)
@@ -295,6 +319,16 @@ def _beforehand(possible: Tensor, knows_prior: Tensor) -> Tensor:
     """Tell each pair what is possible, and whether the prior is known."""
     knows = knows_prior[:, None, None].expand(possible.shape)
     return torch.stack([possible.float(), possible.mT.float(), knows.float()], dim=-1)
+
+
+def _check_data(data: Tensor) -> None:
+    if data.dim() != 3 or data.shape[1] < 2:
+        raise ValueError(
+            f"`data` has shape (B, n, d), n at least 2: got {tuple(data.shape)}. Write "
+            "`data[None]` for one data set."
+        )
+    if not data.isfinite().all() or (data == data[:, :1]).all(dim=1).any():
+        raise ValueError("`data` should hold finite numbers that vary in every column.")
 
 
 def _check_range(density: float | None, deviation: float | None) -> None:

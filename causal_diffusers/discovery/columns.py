@@ -31,6 +31,10 @@ class Table:
         variables: The names.
         values: The numbers, with shape (n, columns), in double precision.
         owner: The variable of each column, integers with shape (columns,).
+
+    Example:
+        >>> Table(("X", "Y"), torch.zeros(3, 2), torch.tensor([0, 1])).has_blocks
+        False
     """
 
     variables: tuple[str, ...]
@@ -114,7 +118,7 @@ def _columns(given: object) -> dict[str, Any]:
     """Name the columns."""
     data: Any = given
     if isinstance(data, (np.ndarray, Tensor, list, tuple)):
-        array = torch.as_tensor(np.asarray(data)) if not isinstance(data, Tensor) else data
+        array = data if isinstance(data, Tensor) else torch.as_tensor(np.array(data))
         if array.dim() != 2:
             raise ValueError(
                 f"`data` without names is an array of shape (n, d): got {tuple(array.shape)}."
@@ -161,7 +165,7 @@ def _array(given: object) -> np.ndarray:
     column: Any = given
     if hasattr(_sample(column), "convert"):  # PIL images
         return np.stack([np.atleast_3d(np.asarray(each)).transpose(2, 0, 1) for each in column])
-    array = np.asarray(column)
+    array = np.array(column)  # a copy: those of pandas cannot be written to
     if array.dtype.kind not in "biuf":
         raise TypeError
     return array

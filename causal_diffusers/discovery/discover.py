@@ -17,11 +17,13 @@ from causal_diffusers.discovery.adag import ADAG
 from causal_diffusers.discovery.columns import Table, read_table
 from causal_diffusers.discovery.knowledge import Knowledge
 from causal_diffusers.discovery.result import DiscoveryResult
+from causal_diffusers.errors import GraphError
 
 __all__ = ["discover", "varsortability"]
 
 SHIPPED = "causal-diffusers/adag"
 _VARSORTABLE = 0.9
+_MOST = 1 - 1e-6  # only what is required is certain
 
 
 def discover(
@@ -69,6 +71,7 @@ def discover(
     table = _in_order(table, model)
     known = Knowledge(table.variables, required, forbidden, tiers)
     possible, needed = known.masks()
+    possible = possible & _left_by_family(needed, table, model)
     edges = model.edges(
         table.values[None],
         table.spread(possible) & ~_same(table),
@@ -79,7 +82,7 @@ def discover(
     P = edges.probabilities[0].cpu()
     weights = table.gather(edges.weights[0].cpu(), P)
     P = _exclusive(table.gather(P, P))
-    P = torch.where(needed, 1.0, torch.where(needed.mT, 0.0, P))
+    P = torch.where(needed, 1.0, torch.where(possible, P.clamp(max=_MOST), 0.0))
     cautions = (*table.cautions(), *_leaning(table, P), *_tied(model))
     return DiscoveryResult(table.variables, P, weights, cautions)
 
@@ -126,6 +129,20 @@ def _in_order(table: Table, model: ADAG) -> Table:
         )
     index = torch.tensor([table.variables.index(name) for name in names])
     return Table(tuple(names), table.values[:, index], torch.arange(len(names)))
+
+
+def _left_by_family(needed: Tensor, table: Table, model: ADAG) -> Tensor:
+    """Give the edges that a family with a shared order or graph leaves possible."""
+    family = model.family
+    if family is None or family.variables is None:
+        return torch.ones_like(needed)
+    for i, j in (needed & ~family.possible).nonzero().tolist():
+        raise GraphError(
+            f"`required` has {table.variables[i]} -> {table.variables[j]}, which the "
+            f"{family.setting} family of this model rules out. Leave it out, or ask the shipped "
+            "model."
+        )
+    return family.possible
 
 
 def _same(table: Table) -> Tensor:

@@ -35,6 +35,10 @@ class Dream:
         prior: The log odds of each edge against none, likewise.
         knows_prior: Whether that is to be trusted, with shape (T,).
         is_linear: Whether the weights of the tasks are slopes.
+
+    Example:
+        >>> WidePrior().dream(torch.Generator().manual_seed(0)).is_linear
+        True
     """
 
     tasks: Tasks
@@ -56,6 +60,11 @@ class WidePrior:
         most_samples: The largest.
         budget: Tasks times pairs of variables in a dream, about.
         bent: Whether causes act through bent functions.
+
+    Example:
+        >>> dream = WidePrior(5, 5, 10, 10).dream(torch.Generator().manual_seed(0))
+        >>> dream.tasks.data.shape
+        torch.Size([64, 10, 5])
     """
 
     least_variables: int = 5

@@ -42,6 +42,12 @@ def look(
 
     Returns:
         Features with shape (B, d, d, 28).
+
+    Example:
+        >>> x = torch.zeros(1, 3, 3)
+        >>> seen = Evidence(x, x, x, torch.ones(1, 3))
+        >>> look(seen, x, x, torch.zeros(1, 3), x).shape
+        torch.Size([1, 3, 3, 28])
     """
     mu, tau = evidence.mean, evidence.precision
     gain = 0.5 * (mu * tau) ** 2 / (tau + 1 / SLAB) - 0.5 * (1 + SLAB * tau).log()

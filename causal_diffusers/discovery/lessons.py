@@ -45,6 +45,13 @@ def learn(
         checkpoint: A folder to keep the state in, every 500 steps; training goes on from
             what it holds. The dreams after a pause are others than without one.
         tell: Is told every step and its loss.
+
+    Example:
+        >>> from causal_diffusers.discovery.dreams import WidePrior
+        >>> told, model = [], ADAG(width=4, layers=1)
+        >>> learn(model, WidePrior(5, 5).dream, 2, tell=lambda step, loss: told.append(step))
+        >>> told
+        [0, 1]
     """
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=_DECAY)
@@ -77,6 +84,12 @@ def loss_of(model: ADAG, dream: Dream) -> Tensor:
 
     Returns:
         A number.
+
+    Example:
+        >>> from causal_diffusers.discovery.dreams import WidePrior
+        >>> dream = WidePrior(5, 5).dream(torch.Generator().manual_seed(0))
+        >>> loss_of(ADAG(width=4, layers=1), dream).shape
+        torch.Size([])
     """
     found = model(dream.summary, dream.possible, dream.prior, dream.knows_prior)
     parts = [_loss(edges, dream) * (rank + 1) for rank, edges in enumerate(found)]

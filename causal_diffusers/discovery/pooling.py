@@ -42,6 +42,12 @@ def shared_variances(
 
     Returns:
         The variances with shape (d, d), 0 where no task has an edge, and that of the noise.
+
+    Example:
+        >>> S = torch.tensor([[1.0, 2.0], [2.0, 5.0]]).expand(100, 2, 2)  # weight 2, noise 1
+        >>> v, _ = shared_variances(S, 50, generator=torch.Generator().manual_seed(0))
+        >>> bool(v[0, 1] > 1), bool(v[1, 0] == 0)
+        (True, True)
     """
     d = covariance.shape[1]
     noise = covariance.diagonal(dim1=1, dim2=2).mean(dim=0).min()  # that of a root
@@ -104,6 +110,11 @@ def pooled_order(covariance: Tensor, count: float, noise: float) -> Tensor:
 
     Returns:
         The order, causes first, with shape (d,).
+
+    Example:
+        >>> S = torch.tensor([[[5.0, 2.0], [2.0, 1.0]]])  # the second causes the first
+        >>> pooled_order(S, 100, 1.0).tolist()
+        [1, 0]
     """
     d = covariance.shape[1]
     order, left = list[int](), list(range(d))
@@ -143,6 +154,12 @@ def evidence(covariance: Tensor, count: float, v: Tensor, noise: Tensor) -> Tens
 
     Returns:
         A number.
+
+    Example:
+        >>> S, nothing = torch.eye(2)[None], torch.zeros(2, 2)
+        >>> bool(evidence(S, 10, nothing, torch.tensor(1.0)) > evidence(S, 10, 1 - torch.eye(2),
+        ...     torch.tensor(1.0)))
+        True
     """
     d = len(v)
     root = (v.T + 1e-12).sqrt()  # [j, i]
@@ -165,6 +182,11 @@ def cyclicity(weights: Tensor) -> Tensor:
 
     Returns:
         A number of at least 0.
+
+    Example:
+        >>> one_way = torch.tensor([[0.0, 1.0], [0.0, 0.0]])
+        >>> cyclicity(one_way) < 1e-6, cyclicity(one_way + one_way.T) > 0.1
+        (tensor(True), tensor(True))
     """
     d = len(weights)
     s = 1 + weights.sum(0).max().detach()

@@ -61,6 +61,12 @@ def regress(
 
     Returns:
         The evidence for each edge, 0 where none is possible.
+
+    Example:
+        >>> S = torch.tensor([[[1.0, 2.0], [2.0, 5.0]]])
+        >>> seen = regress(S, torch.tensor([1000.0]), torch.full((1, 2, 2), 0.5))
+        >>> round(seen.mean[0, 0, 1].item(), 2)
+        2.0
     """
     kept = probability.dtype
     covariance, count, probability = (x.double() for x in (covariance, count, probability))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from causal_diffusers import CausalPipeline, Image
+from causal_diffusers import ADAG, CausalPipeline, Image
 from causal_diffusers.aliases import shipped_names
 
 SCRIPTS = Path(__file__).parents[2] / "pipelines"
@@ -20,10 +20,18 @@ def load(name):
 
 
 RECIPES, BASES = load("make_pipelines").RECIPES, load("make_bases").BASES
+MODELS = load("make_adag").MODELS
 
 
-def test_every_shipped_folder_has_a_recipe_or_is_a_base():
-    assert set(shipped_names()) <= {*RECIPES, *BASES}
+def test_every_shipped_folder_has_a_recipe():
+    assert set(shipped_names()) <= {*RECIPES, *BASES, *MODELS}
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if name in shipped_names()])
+def test_the_shipped_model_is_of_the_size_that_the_script_makes(name):
+    shipped, made = ADAG.from_pretrained(f"causal-diffusers/{name}"), ADAG()
+    for size in ("width", "layers", "heads", "family"):
+        assert shipped.config[size] == made.config[size]
 
 
 def test_every_recipe_stands_on_a_base_that_can_be_made():
