@@ -296,3 +296,51 @@ def test_falsify_names_the_pair_and_exits_with_one(tmp_path, capsys):
     assert cli.main(["falsify", write_recipe(tmp_path, data)]) == 0
     assert "the graph forbids nothing" in capsys.readouterr().out
     assert cli.main(["falsify", write_recipe(tmp_path, data), "--level", "2"]) == 2
+
+
+@pytest.fixture
+def rows(tmp_path):
+    """A chain of numbers, X -> M -> Y, as a csv file."""
+    generator = torch.Generator().manual_seed(0)
+    e = torch.randn(3, 500, generator=generator)
+    x = e[0]
+    m = 2 * x + e[1]
+    y = -2 * m + e[2]
+    with (tmp_path / "rows.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["Y", "X", "M"])
+        writer.writerows(torch.stack([y, x, m], dim=1).tolist())
+    return tmp_path / "rows.csv"
+
+
+def test_discover_falsify_train_and_sample_are_a_chain(rows, tmp_path, capsys):
+    graph = tmp_path / "graph.txt"
+    assert cli.main(["discover", str(rows), "--output", str(graph)]) == 0
+    assert "X -> M" in capsys.readouterr().out
+    assert ADMG.parse(graph.read_text()).directed == {("X", "M"), ("M", "Y")}
+    kinds = {name: {"type": "continuous", "scale": 2} for name in "XMY"}
+    recipe = tmp_path / "recipe.json"
+    training = {"steps": 2}
+    text = {"graph": str(graph), "variables": kinds, "data": str(rows), "training": training}
+    recipe.write_text(json.dumps(text))
+    assert cli.main(["falsify", str(recipe)]) == 0
+    assert cli.main(["train", str(recipe), "--output", str(tmp_path / "pipe")]) == 0
+    assert sample(str(tmp_path / "pipe"), tmp_path / "out", "--do", "M=1", "--outcomes", "Y") == 0
+    assert len(table(tmp_path / "out")) == 5
+
+
+def test_discover_takes_what_is_known(rows, tmp_path, capsys):
+    words = ["discover", str(rows), "--columns", "X", "M", "--output", str(tmp_path / "g.txt")]
+    assert cli.main([*words, "--forbidden", "X->M", "--required", "M->X"]) == 0
+    assert ADMG.parse((tmp_path / "g.txt").read_text()).directed == {("M", "X")}
+    assert cli.main([*words, "--tiers", "M", "X"]) == 0
+    assert ADMG.parse((tmp_path / "g.txt").read_text()).directed <= {("M", "X")}
+    capsys.readouterr()
+    assert cli.main([*words, "--required", "M to X"]) == 2
+    assert "an edge is written 'X->Y': got 'M to X'" in capsys.readouterr().err
+
+
+def test_discover_refuses_words(rows, capsys):
+    rows.write_text("X,Y\n1,red\n2,blue\n4,red\n")
+    assert cli.main(["discover", str(rows)]) == 2
+    assert "\"Y\" should hold numbers: got 'red'" in capsys.readouterr().err

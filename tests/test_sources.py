@@ -8,7 +8,14 @@ import torch
 from PIL import Image as PILImage
 
 from causal_diffusers import ADMG, Categorical, GraphError, Image
-from causal_diffusers.sources import label_of, read_graph, read_rows
+from causal_diffusers.sources import (
+    label_of,
+    read_columns,
+    read_edge,
+    read_graph,
+    read_rows,
+    read_values,
+)
 from causal_diffusers.training import Rows
 
 FRONT_DOOR = ADMG.parse("D -> I -> A; D <-> A")
@@ -168,3 +175,41 @@ def test_a_missing_library_is_named_with_its_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(ImportError, match=r"the library datasets, .*Run `pip install datasets`"):
         read_rows("owner/name", {})
+
+
+def test_columns_are_numbers_where_every_word_is_one(tmp_path):
+    (tmp_path / "rows.csv").write_text("X,Y,intervened\n1,red,\n,blue,X\n")
+    columns = read_columns(str(tmp_path / "rows.csv"))
+    assert list(columns) == ["X", "Y"]
+    assert columns["X"][0] == 1.0
+    assert np.isnan(columns["X"][1])
+    assert columns["Y"] == ["red", "blue"]
+    assert list(read_columns(str(tmp_path / "rows.csv"), ["Y"])) == ["Y"]
+
+
+def test_a_column_that_is_missing_and_a_file_of_another_kind_are_refused(tmp_path):
+    (tmp_path / "rows.csv").write_text("X\n1\n")
+    with pytest.raises(ValueError, match=r"has no column \['Z'\]: it has \['X'\]"):
+        read_columns(str(tmp_path / "rows.csv"), ["Z"])
+    (tmp_path / "rows.xlsx").write_text("")
+    with pytest.raises(ValueError, match="A table is read from"):
+        read_columns(str(tmp_path / "rows.xlsx"))
+
+
+@pytest.mark.parametrize("text", ["X->Y", " X ->Y "])
+def test_an_edge_is_read(text):
+    assert read_edge(text) == ("X", "Y")
+
+
+@pytest.mark.parametrize("text", ["X", "X<->Y", "X->", "->Y", "X->Y->Z", "X - Y"])
+def test_what_is_no_edge_is_refused(text):
+    with pytest.raises(ValueError, match="an edge is written 'X->Y'"):
+        read_edge(text)
+
+
+def test_values_are_read_by_name():
+    variables = {"X": Categorical(["no", "yes"])}
+    assert read_values(["X=yes", "Z=3"], variables, "do") == {"X": "yes", "Z": "3"}
+    for words, message in ((["X"], "takes NAME=VALUE"), (["X=no", "X=yes"], "got `X` twice")):
+        with pytest.raises(ValueError, match=message):
+            read_values(words, variables, "do")
