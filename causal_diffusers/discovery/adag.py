@@ -237,9 +237,11 @@ class ADAG(Component):
 
         Raises:
             ValueError: If the data hold a constant or something else than finite numbers, the
-                model is of a family with other columns, or a number is out of range.
+                model is of a family with other columns or in half precision, or a number is
+                out of range.
         """
         _check_data(data)
+        _check_precision(self.first.weight.dtype)
         _check_range(density, deviation)
         B, _, d = data.shape
         able = ~torch.eye(d, dtype=torch.bool)
@@ -329,6 +331,14 @@ def _check_data(data: Tensor) -> None:
         )
     if not data.isfinite().all() or (data == data[:, :1]).all(dim=1).any():
         raise ValueError("`data` should hold finite numbers that vary in every column.")
+
+
+def _check_precision(dtype: torch.dtype) -> None:
+    if dtype not in {torch.float32, torch.float64}:
+        raise ValueError(
+            f"`ADAG` computes in torch.float32 or torch.float64: got {dtype}, which is too coarse "
+            "for evidence. Call `model.float()`."
+        )
 
 
 def _check_range(density: float | None, deviation: float | None) -> None:

@@ -62,6 +62,11 @@ class Family:
             raise ValueError(f"`chances` is a square matrix: got shape {tuple(chances.shape)}.")
         if not ((chances >= 0) & (chances < 1)).all() or not self.deviation > 0:
             raise ValueError("`chances` are in [0, 1) and `deviation` is positive.")
+        low, high = self.samples
+        if not 2 <= low <= high:
+            raise ValueError(f"`samples` is a range, from at least 2: got {self.samples}.")
+        if self.variables is not None and len({*self.variables}) != len(chances):
+            raise ValueError(f"`variables` names {len(chances)}: got {list(self.variables)}.")
 
     @classmethod
     def fit(
@@ -107,7 +112,7 @@ class Family:
     @property
     def matrix(self) -> Tensor:
         """The chances as a tensor, with shape (d, d)."""
-        return torch.tensor(self.chances)
+        return torch.tensor(self.chances, device="cpu")  # wherever a module is planned
 
     @property
     def possible(self) -> Tensor:
