@@ -75,13 +75,15 @@ def regress(
     v = torch.where(possible, SLAB * probability.clamp(min=_LEAST), 0)
     weight = count[:, None] / (torch.ones_like(v[:, 0]) if variance is None else variance)
     root = v.mT.sqrt()  # [b, j, i]
-    G = covariance[:, None] * weight[:, :, None, None]  # [b, j, i, k]
-    B = torch.eye(d, device=v.device).double() + root[..., None] * G * root[:, :, None, :]
-    B = B + torch.diag_embed(_JITTER * B.diagonal(dim1=-2, dim2=-1))
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(B))
+    B = root[..., None] * root[:, :, None, :]  # [b, j, i, k]: V^1/2 G_j V^1/2, plus one
+    B *= covariance[:, None]
+    B *= weight[:, :, None, None]
+    B.diagonal(dim1=-2, dim2=-1).add_(1).mul_(1 + _JITTER)
+    eye = torch.eye(d, dtype=B.dtype, device=B.device).expand_as(B)
+    half = torch.linalg.solve_triangular(torch.linalg.cholesky(B), eye, upper=False)
     score = root * (covariance * weight[:, :, None])  # [b, j, i]: V^1/2 G_.j
-    m = root * (inverse @ score[..., None])[..., 0]
-    shrink = inverse.diagonal(dim1=-2, dim2=-1).clamp(1e-9, 1 - 1e-6)
+    m = root * (half.mT @ (half @ score[..., None]))[..., 0]
+    shrink = half.square().sum(dim=-2).clamp(1e-9, 1 - 1e-6)
     ok = possible.mT
     safe = torch.where(ok, v.mT, 1)
     precision = torch.where(ok, (1 / shrink - 1) / safe, 0)
