@@ -77,38 +77,38 @@ def draw_acyclic(
         >>> {int(graph.sum()) for graph in drawn}
         {1}
     """
-    graph = acyclic_graph(probabilities)
-    d = len(graph)
-    pairs = torch.triu_indices(d, d, offset=1).T.tolist()
-    open_pairs = [(i, j) for i, j in pairs if max(probabilities[i, j], probabilities[j, i]) > 0]
+    P, d = probabilities.tolist(), len(probabilities)
+    pairs = [(i, j) for i in range(d) for j in range(i + 1, d) if max(P[i][j], P[j][i]) > 0]
+    effects = [_bits(row) for row in acyclic_graph(probabilities).tolist()]
     for sweep in range(_BURN_IN + count * _THIN):
-        for i, j in open_pairs:
-            graph[i, j] = graph[j, i] = False
-            chances = _chances(probabilities, graph, i, j)
-            state = int(torch.multinomial(chances, 1, generator=generator))
-            graph[i, j], graph[j, i] = state == 1, state == 2
+        drawn = torch.rand(len(pairs), dtype=torch.float64, generator=generator).tolist()
+        for (i, j), u in zip(pairs, drawn, strict=True):
+            effects[i] &= ~(1 << j)
+            effects[j] &= ~(1 << i)
+            forth, back = P[i][j], P[j][i]
+            none = max(1 - forth - back, 0.0)
+            # those that would close a cycle are not among the choices
+            forth = 0.0 if forth and _reaches(effects, j, i) else forth
+            back = 0.0 if back and _reaches(effects, i, j) else back
+            u *= none + forth + back
+            if u < forth:
+                effects[i] |= 1 << j
+            elif u < forth + back:
+                effects[j] |= 1 << i
         if sweep >= _BURN_IN and (sweep - _BURN_IN) % _THIN == _THIN - 1:
-            yield graph.clone()
+            yield torch.tensor([[bool(row >> j & 1) for j in range(d)] for row in effects])
 
 
-def _chances(probabilities: Tensor, graph: Tensor, i: int, j: int) -> Tensor:
-    """Weigh no edge, i -> j and j -> i, those that would close a cycle by 0."""
-    forth, back = probabilities[i, j], probabilities[j, i]
-    none = (1 - forth - back).clamp(min=0)
-    chances = torch.stack([none, forth, back]).double()
-    if forth > 0 and _reaches(graph, j, i):
-        chances[1] = 0
-    if back > 0 and _reaches(graph, i, j):
-        chances[2] = 0
-    return chances if chances.sum() > 0 else torch.tensor([1.0, 0, 0], dtype=torch.float64)
+def _bits(row: list[bool]) -> int:
+    """Write a row of a graph as the bits of a number."""
+    return sum(1 << j for j, there in enumerate(row) if there)
 
 
-def _reaches(graph: Tensor, start: int, end: int) -> bool:
-    seen = graph[start].clone()
-    while True:
-        if seen[end]:
-            return True
-        wider = seen | graph[seen].any(dim=0)
-        if torch.equal(wider, seen):
-            return False
-        seen = wider
+def _reaches(effects: list[int], start: int, end: int) -> bool:
+    """Say whether a path leads from one variable to another."""
+    seen = new = effects[start]
+    while new and not seen >> end & 1:
+        v = (new & -new).bit_length() - 1
+        new = (new & (new - 1)) | (effects[v] & ~seen)
+        seen |= effects[v]
+    return bool(seen >> end & 1)

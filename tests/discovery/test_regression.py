@@ -42,10 +42,10 @@ def test_the_evidence_is_that_of_dense_algebra(seed):
         precision = 1 / marginal - 1 / v  # the prior taken out of the marginal
         alone = mean / marginal / precision
         residual = (X[:, j] - Z @ mean).square().mean()
-        torch.testing.assert_close(found.posterior[0, causes, j], mean, rtol=1e-6, atol=1e-9)
+        torch.testing.assert_close(found.posterior[0, causes, j], mean, rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(found.precision[0, causes, j], precision, rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(found.mean[0, causes, j], alone, rtol=1e-4, atol=1e-4)
-        assert found.residual[0, j].item() == pytest.approx(max(residual.item(), 1e-6), rel=1e-5)
+        assert found.residual[0, j].item() == pytest.approx(max(residual.item(), 1e-6), rel=1e-4)
 
 
 @pytest.mark.parametrize("seed", range(10))
