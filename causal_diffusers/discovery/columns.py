@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from causal_diffusers.graphs.names import check_name
 from causal_diffusers.metrics.propensity import coarse_features
 
 __all__ = ["Table", "read_table"]
@@ -89,6 +90,7 @@ def read_table(data: object) -> Table:
         The table.
 
     Raises:
+        GraphError: If a name can be no variable's.
         ValueError: If there are fewer than two rows or variables, columns of different
             lengths, words, NaN, a constant column or the same column twice.
 
@@ -118,20 +120,33 @@ def _columns(given: object) -> dict[str, Any]:
     """Name the columns."""
     data: Any = given
     if isinstance(data, (np.ndarray, Tensor, list, tuple)):
-        array = data if isinstance(data, Tensor) else torch.as_tensor(np.array(data))
-        if array.dim() != 2:
-            raise ValueError(
-                f"`data` without names is an array of shape (n, d): got {tuple(array.shape)}."
-            )
-        return {f"X{k}": array[:, k] for k in range(array.shape[1])}
+        return _numbered(data)
     if isinstance(data, Mapping):
-        return dict(data)
+        return {check_name(name): column for name, column in data.items()}
     if names := getattr(data, "column_names", None):  # datasets.Dataset
-        return {name: data[name] for name in names}
+        return {check_name(name): data[name] for name in names}
     if hasattr(data, "columns"):  # pandas
-        return {str(name): data[name].to_numpy() for name in data.columns}
+        if not data.columns.is_unique:
+            raise ValueError(f"`data` has two columns of one name: got {list(data.columns)}.")
+        names = {name: f"X{name}" if isinstance(name, int) else name for name in data.columns}
+        return {check_name(called): data[name].to_numpy() for name, called in names.items()}
     kind = type(data).__name__
     raise ValueError(f"`data` is a mapping of columns, a frame or an array: got {kind}.")
+
+
+def _numbered(data: np.ndarray | Tensor | Sequence[Any]) -> dict[str, Tensor]:
+    """Name the columns of an array by their numbers."""
+    try:
+        array = data if isinstance(data, Tensor) else torch.as_tensor(_array(data))
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"`data` without names is an array of numbers: got {_sample(data)!r} first."
+        ) from None
+    if array.dim() != 2:
+        raise ValueError(
+            f"`data` without names is an array of shape (n, d): got {tuple(array.shape)}."
+        )
+    return {f"X{k}": array[:, k] for k in range(array.shape[1])}
 
 
 def _read(name: str, column: object) -> Tensor:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from causal_diffusers import GraphError
 from causal_diffusers.discovery.columns import Table, read_table
 
 ROWS = {"age": [31.0, 45.5, 60.0, 22.0], "drug": [0, 1, 1, 0], "old": [False, False, True, False]}
@@ -41,7 +42,25 @@ def test_an_array_has_numbered_variables(read):
 
 
 def test_a_frame_may_have_numbers_for_names():
-    assert read_table(pd.DataFrame(EXPECTED.numpy())).variables == ("0", "1", "2")
+    assert read_table(pd.DataFrame(EXPECTED.numpy())).variables == ("X0", "X1", "X2")
+
+
+@pytest.mark.parametrize("name", ["blood pressure", "b.p", "", "to"])
+@pytest.mark.parametrize("kind", [dict, datasets.Dataset.from_dict, pd.DataFrame])
+def test_a_name_that_no_graph_takes_is_refused_at_once(name, kind):
+    with pytest.raises(GraphError, match="name"):
+        read_table(kind({"age": [1.0, 2.0, 4.0], name: [3.0, 5.0, 4.0]}))
+
+
+def test_a_number_is_no_name():
+    with pytest.raises(GraphError, match="must be a letter followed by letters.*: got 3"):
+        read_table({"age": [1.0, 2.0, 4.0], 3: [3.0, 5.0, 4.0]})
+
+
+def test_two_columns_of_one_name_are_refused():
+    frame = pd.DataFrame([[1.0, 2.0], [3.0, 5.0]], columns=["age", "age"])
+    with pytest.raises(ValueError, match=r"two columns of one name: got \['age', 'age'\]"):
+        read_table(frame)
 
 
 def pictures(n, generator, channels=1):
@@ -162,6 +181,8 @@ def test_a_gap_in_a_frame_is_refused():
         (torch.zeros(0, 3), "got 3 variables and 0 rows"),
         (torch.zeros(3), r"an array of shape \(n, d\): got \(3,\)"),
         (np.zeros((2, 2, 2)), r"an array of shape \(n, d\): got \(2, 2, 2\)"),
+        ([["a", "b"], ["c", "d"]], r"an array of numbers: got \['a', 'b'\] first"),
+        ([[1.0, 2.0], [3.0]], r"an array of numbers: got \[1.0, 2.0\] first"),
         ("rows.csv", "`data` is a mapping of columns, a frame or an array: got str"),
         (7, "a mapping of columns, a frame or an array: got int"),
     ],
