@@ -10,7 +10,7 @@ import torch
 from diffusers import DDPMPipeline, DiffusionPipeline
 from huggingface_hub import HfApi
 
-from causal_diffusers import CausalPipeline
+from causal_diffusers import ADAG, CausalPipeline
 from tiny import make_tiny_base, make_tiny_pipeline
 
 
@@ -75,6 +75,16 @@ def push_hostile(folder):
     api.upload_folder(repo_id="me/hostile", folder_path=folder)
 
 
+def push_a_network():
+    """Push a discovery model, and give what it and its copy say."""
+    torch.manual_seed(0)
+    here = ADAG(width=4, layers=1)
+    here.push_to_hub("me/adag")
+    there = ADAG.from_pretrained("me/adag")
+    data = torch.randn(1, 10, 3, generator=torch.Generator().manual_seed(0))
+    return [model.edges(data).probabilities.tolist() for model in (here, there)]
+
+
 def main(folder):
     make_tiny_base(folder / "base")
     DDPMPipeline.from_pretrained(folder / "base").push_to_hub("me/base")
@@ -96,6 +106,7 @@ def main(folder):
         "edited": push_over_a_card(pipe),
         "downloaded": sorted(p.name for p in Path(CausalPipeline.download(name)).iterdir()),
         "hostile": attempt(load, "me/hostile"),
+        "networks": push_a_network(),
         "missing": attempt(load, "me/missing"),
     }
     sys.stdout.write(json.dumps(answers))

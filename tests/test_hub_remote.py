@@ -60,6 +60,15 @@ def test_a_card_that_was_edited_on_the_hub_is_kept(round_trip):
     assert "model_index.json" in repositories.commits["me/edited"][-1][1]
 
 
+def test_a_discovery_model_is_pushed_and_pulled(round_trip):
+    answers, repositories = round_trip
+    here, there = answers["networks"]
+    assert here == there
+    _, files = repositories.commits["me/adag"][-1]
+    assert {"README.md", "config.json", "diffusion_pytorch_model.safetensors"} <= set(files)
+    assert b'discover(rows, "me/adag")' in files["README.md"]
+
+
 def test_a_pipeline_can_be_downloaded_without_loading_it(round_trip):
     answers, _ = round_trip
     assert answers["downloaded"] == ["A", "D", "I", "README.md", "U_D_A", "W", "model_index.json"]

@@ -45,7 +45,16 @@ if TYPE_CHECKING:
 
 __all__ = ["ADAG", "Edges", "pair_probabilities"]
 
-_NEVER, _LEAST, _SURE = -30.0, 1e-6, 8.0
+_NEVER, _LEAST, _SURE, _WEIGHED = -30.0, 1e-6, 8.0, 0.1
+_CARD = """---
+library_name: diffusers
+tags: [causal-discovery, causal-diffusers]
+---
+
+# {repo_id}
+
+Proposes a causal graph for a table of numbers: `causal_diffusers.discover(rows, "{repo_id}")`.
+{of}"""
 _MOST_LAYERS, _MOST_WIDTH = 64, 1024
 
 
@@ -171,7 +180,7 @@ class ADAG(Component):
 
         Arguments:
             repo_id: The repository, `owner/name`; it is created.
-            variant: A tag in the name of the weights, such as `"fp16"`.
+            variant: A tag in the name of the weights.
             hub_options: `token`, `private`, `commit_message`, `create_pr`.
 
         Returns:
@@ -179,8 +188,11 @@ class ADAG(Component):
         """
         with tempfile.TemporaryDirectory() as folder:
             self.save_pretrained(folder, variant=variant)
-            told = {"commit_message": "Upload ADAG", **hub_options}
-            return upload(Path(folder), repo_id, **told)
+            of = f"Of the {self.family.setting} family it was tuned on.\n" if self.family else ""
+            card = _CARD.format(repo_id=repo_id, of=of)
+            Path(folder, "README.md").write_text(card, encoding="utf-8")
+            hub_options.setdefault("commit_message", "Upload ADAG")
+            return upload(Path(folder), repo_id, **hub_options)
 
     def forward(
         self, summary: Summary, possible: Tensor, prior: Tensor, knows_prior: Tensor
@@ -233,7 +245,8 @@ class ADAG(Component):
             deviation: The standard deviation of all noises, if known, in units of the data.
 
         Returns:
-            What the last layer says, in units of the data.
+            What the last layer says; the weights, in units of the data, are those of the ridge
+            regression that its probabilities lead to, 0 for edges below a tenth.
 
         Raises:
             ValueError: If the data hold a constant or something else than finite numbers, the
@@ -263,8 +276,11 @@ class ADAG(Component):
         knows_prior = torch.full_like(summary.unit, knows).bool()
         able, odds = able.to(here).expand(shape), odds.to(here).expand(shape)
         last = self.forward(summary, able, odds, knows_prior)
-        unit = summary.unit.log()[:, None]
-        return dataclasses.replace(last[-1], deviation=last[-1].deviation + unit)
+        logits, noise = last[-1].logits, last[-1].deviation
+        p = pair_probabilities(logits)
+        p = torch.where(p >= _WEIGHED, p, 0)  # effects that nobody believes in are no causes
+        seen = regress(summary.covariance, summary.count, p, (2 * noise).exp())
+        return Edges(logits, seen.if_present, noise + summary.unit.log()[:, None])
 
     def fine_tune(
         self,

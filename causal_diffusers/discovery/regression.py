@@ -46,6 +46,11 @@ class Evidence:
     posterior: Tensor
     residual: Tensor
 
+    @property
+    def if_present(self) -> Tensor:
+        """The mean of each weight if its edge exists, with shape (B, d, d)."""
+        return self.mean * self.precision / (self.precision + 1 / SLAB)
+
 
 def regress(
     covariance: Tensor, count: Tensor, probability: Tensor, variance: Tensor | None = None

@@ -44,7 +44,7 @@ class DiscoveryResult:
         variables: The names.
         probabilities: Of each edge, with shape (d, d); `probabilities[i, j]` belongs to
             i -> j.
-        weights: The weight of each edge if it exists, in the units of the data, likewise.
+        weights: Of the edges of at least a tenth, in the units of the data, likewise.
         cautions: What about the data speaks against trusting this.
 
     Example:
