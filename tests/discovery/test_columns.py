@@ -53,7 +53,7 @@ def test_a_name_that_no_graph_takes_is_refused_at_once(name, kind):
 
 
 def test_a_number_is_no_name():
-    with pytest.raises(GraphError, match="must be a letter followed by letters.*: got 3"):
+    with pytest.raises(GraphError, match=r"must be a letter followed by letters.*: got 3"):
         read_table({"age": [1.0, 2.0, 4.0], 3: [3.0, 5.0, 4.0]})
 
 
