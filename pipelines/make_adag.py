@@ -51,7 +51,9 @@ def main() -> None:
     torch.set_flush_denormal(True)
     recipe, here = MODELS[options.name], Path(__file__).parent
     torch.manual_seed(recipe.seed)  # the initial weights
-    model = ADAG.from_pretrained(here / recipe.start) if recipe.start else ADAG()
+    model = ADAG(bent=recipe.prior.bent)
+    if recipe.start:
+        model.load_state_dict(ADAG.from_pretrained(here / recipe.start).state_dict())
     losses = list[float]()
 
     def tell(step: int, loss: float) -> None:

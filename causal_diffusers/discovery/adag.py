@@ -50,9 +50,7 @@ _CARD = """---
 library_name: diffusers
 tags: [causal-discovery, causal-diffusers]
 ---
-
 # {repo_id}
-
 Proposes a causal graph for a table of numbers: `causal_diffusers.discover(rows, "{repo_id}")`.
 {of}"""
 _MOST_LAYERS, _MOST_WIDTH = 64, 1024
@@ -111,6 +109,7 @@ class ADAG(Component):
         width: The length of the state of a pair, in [1, 1024].
         layers: How often the probabilities are revised, in [1, 64].
         heads: Heads of attention; divides `width`.
+        bent: Whether it learned from causes that act through bent functions.
         family: What was learned of a family of tasks, in plain JSON; None for any data.
 
     Raises:
@@ -125,7 +124,12 @@ class ADAG(Component):
 
     @register_to_config
     def __init__(
-        self, width: int = 32, layers: int = 4, heads: int = 2, family: dict | None = None
+        self,
+        width: int = 32,
+        layers: int = 4,
+        heads: int = 2,
+        bent: bool = False,
+        family: dict | None = None,
     ) -> None:
         super().__init__()
         sizes = width, layers, heads
@@ -262,7 +266,7 @@ class ADAG(Component):
         odds = edge_odds(density or UNKNOWN_DENSITY, able)
         knows = density is not None
         if self.family is not None:
-            _check_columns(d, self.family)
+            _check_family(d, density, self.family)
             if self.family.variables is not None:
                 able = able & self.family.possible
             odds, knows = self.family.odds(), True
@@ -324,8 +328,8 @@ class ADAG(Component):
             guess=lambda data: self.edges(data).probabilities,
             generator=torch.Generator().manual_seed(seed),
         )
-        sizes = {key: self.config[key] for key in ("width", "layers", "heads")}
-        model = type(self)(**sizes, family=family.to_dict())
+        kept = {key: self.config[key] for key in ("width", "layers", "heads", "bent")}
+        model = type(self)(**kept, family=family.to_dict())
         model.load_state_dict(self.state_dict())
         nn.Module.to(model, self.device)
         if steps:
@@ -334,7 +338,6 @@ class ADAG(Component):
 
 
 def _beforehand(possible: Tensor, knows_prior: Tensor) -> Tensor:
-    """Tell each pair what is possible, and whether the prior is known."""
     knows = knows_prior[:, None, None].expand(possible.shape)
     return torch.stack([possible.float(), possible.mT.float(), knows.float()], dim=-1)
 
@@ -366,11 +369,15 @@ def _check_range(density: float | None, deviation: float | None) -> None:
         raise ValueError(f"`deviation` of the noise is a positive number: got {deviation!r}.")
 
 
-def _check_columns(columns: int, family: Family) -> None:
+def _check_family(columns: int, density: float | None, family: Family) -> None:
     if columns != len(family.chances):
         raise ValueError(
             f"this model is of a family with {len(family.chances)} variables: got {columns} "
             "columns. The shipped model takes any number."
+        )
+    if density is not None:
+        raise ValueError(
+            f"a model of a family knows its `density`: got {density!r}. Leave it out."
         )
 
 

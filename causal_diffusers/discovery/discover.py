@@ -48,7 +48,7 @@ def discover(
         model: The network, or where it is.
         required: Edges (cause, effect) that exist.
         forbidden: Edges (cause, effect) that do not.
-        tiers: Groups of names, the earliest first: no variable causes one of an earlier tier.
+        tiers: Groups of names, the earliest first: no edge leads to an earlier tier.
         density: The chance that two variables are joined, if known.
         deviation: The standard deviation of all noises, if known and the same.
 
@@ -83,8 +83,9 @@ def discover(
     weights = table.gather(edges.weights[0].cpu(), P)
     P = _exclusive(table.gather(P, P))
     P = torch.where(needed, 1.0, torch.where(possible, P.clamp(max=_MOST), 0.0))
-    cautions = (*table.cautions(), *_leaning(table, P), *_tied(model))
-    return DiscoveryResult(table.variables, P, weights, cautions)
+    cautions = table.cautions() or _leaning(table, P)
+    linear = not model.config["bent"]
+    return DiscoveryResult(table.variables, P, weights, (*cautions, *_tied(model)), linear)
 
 
 def varsortability(variances: Tensor, graph: Tensor) -> float:

@@ -1,7 +1,7 @@
 r"""What is known of the graph before the data are looked at?
 
-Edges that must be there, edges that cannot be, and tiers: a variable of a later tier never
-causes one of an earlier tier. What follows is worked out: if $i$ is required to cause $j$,
+Edges that must be there, edges that cannot be, and tiers: no edge leads from a variable of a
+later tier to one of an earlier tier. What follows is worked out: if $i$ is required to cause $j$,
 directly or through others, $j$ cannot cause $i$.
 """
 
@@ -29,7 +29,8 @@ class Knowledge:
         variables: The names, in the order of the columns.
         required: Edges (cause, effect) that exist.
         forbidden: Edges (cause, effect) that do not.
-        tiers: Groups of names, the earliest first; who is in none may be anywhere.
+        tiers: Groups of names, the earliest first; no edge leads back. Who is in none may be
+            anywhere, and a path through it may lead back.
 
     Raises:
         GraphError: If a name is unknown or occurs in two tiers, or if an edge is both

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn.functional import huber_loss
 
+from causal_diffusers.backbones.files import check_shapes
 from causal_diffusers.discovery.adag import ADAG, Edges
 from causal_diffusers.discovery.dreams import Dream
 
@@ -45,6 +46,9 @@ def learn(
         checkpoint: A folder to keep the state in, every 500 steps; training goes on from
             what it holds. The dreams after a pause are others than without one.
         tell: Is told every step and its loss.
+
+    Raises:
+        CheckpointError: If the folder holds the state of a network of another size.
 
     Example:
         >>> from causal_diffusers.discovery.dreams import WidePrior
@@ -134,6 +138,11 @@ def _resume(
     if not (folder / _STATE).is_file():
         return 0
     state = load_file(folder / _STATE)
+    check_shapes(
+        {f"{name}|value": p for name, p in model.named_parameters()},
+        {name: tuple(t.shape) for name, t in state.items() if name.endswith("|value")},
+        folder / _STATE,
+    )
     with torch.no_grad():
         for name, p in model.named_parameters():
             p.copy_(state[f"{name}|value"])

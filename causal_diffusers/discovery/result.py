@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["AveragedAnswer", "DiscoveryResult"]
 
 _CAVEAT = (
-    "Assumed: nothing is confounded, and the causes of a variable add up linearly. Add the "
+    "Assumed: nothing is confounded, and the causes of a variable add up{how}. Add the "
     "confounders that you know of (`to_admg(bidirected=...)`) and test what the graph implies "
     "(`falsify`) before anything is trained on it."
 )
@@ -46,6 +47,7 @@ class DiscoveryResult:
             i -> j.
         weights: Of the edges of at least a tenth, in the units of the data, likewise.
         cautions: What about the data speaks against trusting this.
+        is_linear: Whether the model takes causes to act linearly.
 
     Example:
         >>> P = torch.tensor([[0.0, 0.9], [0.05, 0.0]])
@@ -58,6 +60,7 @@ class DiscoveryResult:
     probabilities: Tensor
     weights: Tensor
     cautions: tuple[str, ...] = ()
+    is_linear: bool = True
 
     @property
     def order(self) -> tuple[str, ...]:
@@ -212,7 +215,8 @@ class DiscoveryResult:
             lines.append(
                 f" {kept} {cause} -> {effect}: P = {probability:.2f}, weight {weight:.2f}"
             )
-        return "\n".join([*lines, *self.cautions, _CAVEAT])
+        caveat = _CAVEAT.format(how=" linearly" if self.is_linear else "")
+        return "\n".join([*lines, *self.cautions, caveat])
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -248,3 +252,12 @@ class AveragedAnswer:
         total = sum(self.counts.values())
         parts = [self.counts[g] * (a - self.mean) ** 2 for g, a in self.answers.items()]
         return (torch.stack(parts).sum(dim=0) / total).sqrt()
+
+    def __str__(self) -> str:
+        """Write the average, and how far the graphs disagree."""
+        mean, deviation = (
+            np.array2string(x.numpy(), precision=4) for x in (self.mean, self.deviation)
+        )
+        of = f"{len(self.answers)} graphs, {sum(self.counts.values())} draws"
+        lost = f"; {self.refused} more do not determine it" if self.refused else ""
+        return f"{mean}, over {of} that disagree by {deviation}{lost}"

@@ -17,7 +17,7 @@ from causal_diffusers import (
     falsify,
 )
 from causal_diffusers.discovery import ADAG, discover, varsortability
-from causal_diffusers.metrics import structural_hamming_distance
+from causal_diffusers.metrics import calibration, structural_hamming_distance
 from causal_diffusers.systems import LinearFamily
 from discovery.dags import random_dag
 
@@ -213,3 +213,13 @@ def test_an_effect_is_averaged_over_the_graphs(model):
     average = found.average(slope, 100, generator=torch.Generator().manual_seed(0))
     assert sum(average.counts.values()) == 100
     assert float(average.mean) == pytest.approx(0.8, abs=0.35)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [10, 30, 300])
+def test_probabilities_mean_what_they_say(n):
+    tasks = LinearFamily(10, 13.5).sample(300, n, generator=torch.Generator().manual_seed(5))
+    P = ADAG.from_pretrained().edges(tasks.data).probabilities
+    assert calibration(P, tasks.graphs).error < 0.03
+    shuffled = P[torch.randperm(300, generator=torch.Generator().manual_seed(6))]
+    assert calibration(shuffled, tasks.graphs).error > 0.05

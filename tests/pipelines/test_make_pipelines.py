@@ -29,8 +29,9 @@ def test_every_shipped_folder_has_a_recipe():
 
 @pytest.mark.parametrize("name", [name for name in MODELS if name in shipped_names()])
 def test_the_shipped_model_is_of_the_size_that_the_script_makes(name):
-    shipped, made = ADAG.from_pretrained(f"causal-diffusers/{name}"), ADAG()
-    for size in ("width", "layers", "heads", "family"):
+    shipped = ADAG.from_pretrained(f"causal-diffusers/{name}")
+    made = ADAG(bent=MODELS[name].prior.bent)
+    for size in ("width", "layers", "heads", "bent", "family"):
         assert shipped.config[size] == made.config[size]
 
 
