@@ -3,7 +3,7 @@
 | What | File | Paper |
 |---|---|---|
 | Data in, edge probabilities out | `discover` | Yin, Gao & Yu (2025) |
-| The attention model | `adag`, `layers` | Yin, Gao & Yu (2025); Lorch et al. (2022) |
+| The attention model | `adag`, `layers`, `edges` | Yin, Gao & Yu (2025); Lorch et al. (2022) |
 | What it sees of data | `summary`, `regression`, `ordering` | Hernandez-Lobato et al. (2015) |
 | What it learns from | `dreams`, `lessons` | Lorch et al. (2022), Sec. 4 |
 | What a family shares | `family`, `pooling` | Bello et al. (2022); Tipping (2001) |

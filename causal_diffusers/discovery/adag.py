@@ -21,7 +21,6 @@ References:
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import tempfile
 from collections.abc import Callable, Sequence
@@ -33,6 +32,7 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
 from causal_diffusers.discovery.beforehand import UNKNOWN_DENSITY, edge_odds
+from causal_diffusers.discovery.edges import Edges, pair_probabilities
 from causal_diffusers.discovery.family import Family
 from causal_diffusers.discovery.layers import Layer, look
 from causal_diffusers.discovery.regression import regress
@@ -43,7 +43,7 @@ from causal_diffusers.mechanisms.component import Component
 if TYPE_CHECKING:
     from huggingface_hub import CommitInfo
 
-__all__ = ["ADAG", "Edges", "pair_probabilities"]
+__all__ = ["ADAG"]
 
 _NEVER, _LEAST, _SURE, _WEIGHED = -30.0, 1e-6, 8.0, 0.1
 _CARD = """---
@@ -53,50 +53,7 @@ tags: [causal-discovery, causal-diffusers]
 # {repo_id}
 Proposes a causal graph for a table of numbers: `causal_diffusers.discover(rows, "{repo_id}")`.
 {of}"""
-_MOST_LAYERS, _MOST_WIDTH = 64, 1024
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Edges:
-    """What a layer says of the edges of some data sets.
-
-    Arguments:
-        logits: Of each edge against none between the two, with shape (B, d, d).
-        weights: The weight of each edge if it exists, in units of the summary, likewise.
-        deviation: The log deviation of each variable's noise, with shape (B, d).
-
-    Example:
-        >>> edges = Edges(torch.zeros(1, 2, 2), torch.zeros(1, 2, 2), torch.zeros(1, 2))
-        >>> edges.probabilities.sum().item() < 1
-        True
-    """
-
-    logits: Tensor
-    weights: Tensor
-    deviation: Tensor
-
-    @property
-    def probabilities(self) -> Tensor:
-        """The probability of each edge, with shape (B, d, d)."""
-        return pair_probabilities(self.logits)
-
-
-def pair_probabilities(logits: Tensor) -> Tensor:
-    """Turn logits against no edge into probabilities.
-
-    Arguments:
-        logits: With shape (B, d, d).
-
-    Returns:
-        Probabilities, of which those of a pair add up to less than 1; 0 on the diagonal.
-
-    Example:
-        >>> pair_probabilities(torch.zeros(1, 2, 2)).diagonal(dim1=1, dim2=2).tolist()
-        [[0.0, 0.0]]
-    """
-    three = torch.stack([logits, logits.mT, torch.zeros_like(logits)])
-    off = 1 - torch.eye(logits.shape[-1], device=logits.device)
-    return three.softmax(dim=0)[0] * off
+_MOST_LAYERS, _MOST_WIDTH, _PAIRS = 64, 1024, 12_800
 
 
 class ADAG(Component):
@@ -261,6 +218,10 @@ class ADAG(Component):
         _check_precision(self.first.weight.dtype)
         _check_range(density, deviation)
         B, _, d = data.shape
+        if (most := max(4, _PAIRS // d**2)) < B:  # what fits the cache is faster
+            told: dict[str, Any] = {"density": density, "deviation": deviation}
+            parts = [self.edges(part, possible, required, **told) for part in data.split(most)]
+            return Edges.cat(parts)
         able = ~torch.eye(d, dtype=torch.bool)
         able = able if possible is None else able & possible.cpu()
         odds = edge_odds(density or UNKNOWN_DENSITY, able)
@@ -270,8 +231,8 @@ class ADAG(Component):
             if self.family.variables is not None:
                 able = able & self.family.possible
             odds, knows = self.family.odds(), True
-            told = self.family.deviation if self.family.knows_noise else None
-            deviation = told if deviation is None else deviation
+            known = self.family.deviation if self.family.knows_noise else None
+            deviation = known if deviation is None else deviation
         if required is not None:
             odds = torch.where(required, _SURE, odds)
             able = able & ~(required & ~required.mT).mT

@@ -16,8 +16,9 @@ from torch import Tensor
 from torch.nn.functional import huber_loss
 
 from causal_diffusers.backbones.files import check_shapes
-from causal_diffusers.discovery.adag import ADAG, Edges
+from causal_diffusers.discovery.adag import ADAG
 from causal_diffusers.discovery.dreams import Dream
+from causal_diffusers.discovery.edges import Edges
 
 __all__ = ["learn", "loss_of"]
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from causal_diffusers.discovery import ADAG, discover
-from causal_diffusers.discovery.adag import pair_probabilities
+from causal_diffusers.discovery.edges import pair_probabilities
 from causal_diffusers.systems import LinearFamily
 from discovery.dags import has_cycle
 from discovery.models import draw, general, make, ordered
@@ -248,3 +248,13 @@ def test_bad_tasks_are_refused(tasks, message):
 def test_an_unknown_setting_is_refused():
     with pytest.raises(ValueError, match=r"`setting` is one of .*: got 'shared'"):
         make().fine_tune([GOOD], "shared", "ABC")
+
+
+def test_a_large_batch_says_what_its_parts_say():
+    data = torch.randn(20, 30, 40, generator=torch.Generator().manual_seed(3))
+    model = make()
+    whole = model.edges(data)  # in parts of 8
+    parts = [model.edges(data[k : k + 1]) for k in range(20)]
+    for name in ("logits", "weights", "deviation"):
+        alone = torch.cat([getattr(part, name) for part in parts])
+        torch.testing.assert_close(getattr(whole, name), alone, rtol=1e-4, atol=1e-4)

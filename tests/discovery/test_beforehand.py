@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from causal_diffusers.discovery.adag import pair_probabilities
 from causal_diffusers.discovery.beforehand import edge_odds
+from causal_diffusers.discovery.edges import pair_probabilities
 
 
 @pytest.mark.parametrize("density", [0.02, 0.25, 0.9])

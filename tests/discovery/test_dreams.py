@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from causal_diffusers.discovery.adag import pair_probabilities
 from causal_diffusers.discovery.dreams import WidePrior
+from causal_diffusers.discovery.edges import pair_probabilities
 from discovery.dags import has_cycle
 
 SMALL = WidePrior(most_variables=9, most_samples=40, budget=200)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from causal_diffusers.discovery import Family
-from causal_diffusers.discovery.adag import pair_probabilities
+from causal_diffusers.discovery.edges import pair_probabilities
 from causal_diffusers.systems import LinearFamily
 from discovery.dags import has_cycle
 

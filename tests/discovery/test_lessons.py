@@ -46,7 +46,7 @@ def test_the_loss_prefers_the_truth():
             self.logits = logits
 
         def __call__(self, summary, *_):
-            from causal_diffusers.discovery.adag import Edges
+            from causal_diffusers.discovery.edges import Edges
 
             noise = (dream.tasks.deviations / summary.unit[:, None]).log()
             return [Edges(self.logits, dream.tasks.weights, noise)]
