@@ -179,7 +179,7 @@ def strangers(model: ADAG, bent: ADAG, count: int = 50, n: int = 100) -> dict:
 
 def real(model: ADAG, bent: ADAG, folder: Path) -> dict:
     found = {}
-    for name, (data, truth) in published(folder / "discovery").items():
+    for name, (data, truth) in {**published(folder / "discovery"), **sachs(folder)}.items():
         rows = {
             "ADAG": judge(model.edges(data).probabilities, truth),
             "ADAG, nonlinear": judge(bent.edges(data).probabilities, truth),
@@ -210,6 +210,22 @@ def published(folder: Path) -> dict:
     with np.load(folder / "grandag_gp_syntren.npz") as z:
         add("GraN-DAG, Gaussian process, 10 nodes", z["er10_e10_X"], z["er10_e10_dag"])
         add("SynTReN, 20 genes", z["syntren20_X"], z["syntren20_dag"])
+    return sets
+
+
+def sachs(folder: Path) -> dict:
+    """Read the 853 undisturbed cells of Sachs et al., in logarithms, and the graphs in use."""
+    told = json.loads((folder / "sachs" / "sachs_graphs.json").read_text())
+    names, sets = told["nodes"], {}
+    with (folder / "sachs" / "sachs_observational.csv").open() as file:
+        header = next(file).strip().split(",")
+        cells = np.loadtxt(file, delimiter=",")
+    data = torch.as_tensor(np.log(cells[:, [header.index(name) for name in names]])).float()
+    for key in ("consensus_20", "bnlearn_17"):
+        truth = torch.zeros(1, len(names), len(names), dtype=torch.bool)
+        for cause, effect in told[key]:
+            truth[0, names.index(cause), names.index(effect)] = True
+        sets[f"Sachs, {key}"] = data[None], truth
     return sets
 
 
