@@ -44,7 +44,8 @@ def discover(
     Arguments:
         data: Observational rows: a mapping of columns, a pandas frame, a
             `datasets.Dataset`, or an array with shape (n, d). Images and vectors enter
-            through their principal components.
+            through their principal components; for what an encoder sees in images, pass
+            its features as vectors.
         model: The network, or where it is.
         required: Edges (cause, effect) that exist.
         forbidden: Edges (cause, effect) that do not.
