@@ -22,6 +22,7 @@ __all__ = ["Table", "read_table"]
 
 _COMPONENTS = 3
 _STANDARD, _DUPLICATE = 1e-2, 1 - 1e-9
+_EXACT, _SHARE = 1e-9, 1e-3  # the least eigenvalue of an exact relation, and who is in it
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -77,6 +78,20 @@ class Table:
                 "tell of the order is lost: directions are doubtful. Pass the data in one unit."
             )
         return tuple(found)
+
+    def ties(self) -> tuple[str, ...]:
+        """Say which variables are bound by an exact linear relation, if there is one."""
+        if len(self.values) <= len(self.owner) + 1:
+            return ()  # among few rows there always is one
+        levels, vectors = torch.linalg.eigh(torch.corrcoef(self.values.T))
+        if levels[0] > _EXACT:
+            return ()
+        owners = self.owner[vectors[:, 0].abs() > _SHARE].unique().tolist()
+        names = ", ".join(self.variables[owner] for owner in owners)
+        return (
+            f"Caution: each of {names} follows exactly from the others. No data can tell which "
+            "causes what among them; leave one out.",
+        )
 
 
 def read_table(data: object) -> Table:

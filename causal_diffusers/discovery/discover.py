@@ -84,7 +84,7 @@ def discover(
     weights = table.gather(edges.weights[0].cpu(), P)
     P = _exclusive(table.gather(P, P))
     P = torch.where(needed, 1.0, torch.where(possible, P.clamp(max=_MOST), 0.0))
-    cautions = table.cautions() or _leaning(table, P)
+    cautions = (*table.ties(), *(table.cautions() or _leaning(table, P)))
     linear = not model.config["bent"]
     return DiscoveryResult(table.variables, P, weights, (*cautions, *_tied(model)), linear)
 

@@ -195,3 +195,14 @@ def test_what_is_no_table_is_refused(data, message):
 
 def test_two_rows_are_few_but_can_be_read():
     assert read_table({"age": [1.0, 2.0], "dose": [5.0, 3.0]}).values.shape == (2, 2)
+
+
+def test_an_exact_relation_is_a_caution_that_names_who_is_in_it(generator):
+    a, b, other = torch.randn(3, 50, generator=generator)
+    table = read_table({"A": a, "B": b, "S": a + 2 * b, "other": other})
+    (caution,) = table.ties()
+    assert "each of A, B, S follows exactly from the others" in caution
+    noisy = {"A": a, "B": b, "S": a + 2 * b + 0.1 * other, "other": other[torch.randperm(50)]}
+    assert read_table(noisy).ties() == ()
+    few = {name: column[:4] for name, column in noisy.items()}
+    assert read_table(few).ties() == ()
