@@ -90,7 +90,7 @@ class Layer(nn.Module):
         self.see = nn.Sequential(
             nn.Linear(_LOOK, 2 * width), nn.SiLU(), nn.Linear(2 * width, width)
         )
-        self.causes, self.effects = _Attention(width, heads), _Attention(width, heads)
+        self.causes, self.effects = _Attention(width, heads, 1), _Attention(width, heads, 2)
         self.norm = nn.LayerNorm(width)
         self.think = nn.Sequential(
             nn.Linear(2 * width, 2 * width), nn.SiLU(), nn.Linear(2 * width, width)
@@ -117,7 +117,7 @@ class Layer(nn.Module):
         """
         state = state + self.see(news)
         state = state + self.causes(state)  # over i, for each j
-        state = state + self.effects(state.transpose(1, 2)).transpose(1, 2)
+        state = state + self.effects(state)  # over j, for each i
         h = self.norm(state)
         state = state + self.think(torch.cat([h, h.transpose(1, 2)], dim=-1))
         change, correction = self.out(state).unbind(dim=-1)
@@ -129,11 +129,11 @@ class Layer(nn.Module):
 
 
 class _Attention(nn.Module):
-    """Attention along the first of two axes."""
+    """Attention along one of the two axes of pairs."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, axis: int) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads, self.axis = heads, axis
         self.norm = nn.LayerNorm(width)
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
@@ -142,9 +142,7 @@ class _Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         B, n, m, c = x.shape
         qkv = self.qkv(self.norm(x)).view(B, n, m, 3, self.heads, c // self.heads)
-        q, k, v = qkv.permute(3, 0, 2, 4, 1, 5).flatten(1, 2)  # (B m, heads, n, c)
-        y = (q @ k.mT * q.shape[-1] ** -0.5).softmax(
-            dim=-1
-        ) @ v  # faster than fused where n is small
-        y = y.view(B, m, self.heads, n, c // self.heads).permute(0, 3, 1, 2, 4)
-        return self.out(y.reshape(B, n, m, c))
+        q, k, v = qkv.movedim(3, 0).movedim(self.axis + 1, -2)  # (B, other axis, heads, axis, c)
+        # written out, which is faster than the fused kernel where n is small
+        y = (q @ k.mT * q.shape[-1] ** -0.5).softmax(dim=-1) @ v
+        return self.out(y.movedim(-2, self.axis).reshape(B, n, m, c))
