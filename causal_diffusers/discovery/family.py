@@ -19,12 +19,13 @@ from torch import Tensor
 
 from causal_diffusers.discovery.dreams import Dream
 from causal_diffusers.discovery.pooling import shared_variances
+from causal_diffusers.discovery.regression import SLAB
 from causal_diffusers.discovery.summary import Summary
-from causal_diffusers.systems.sem import SETTINGS, Tasks
+from causal_diffusers.systems.sem import SETTINGS, Tasks, draw_weights, solve_linear
 
 __all__ = ["Family"]
 
-_LEAST, _MOST, _SQUARE = 0.5, 2.0, 1.75  # absolute weights, and their mean square
+_LEAST, _MOST = 0.5, 2.0  # absolute weights; their mean square is SLAB
 _FLOOR, _COUNT = 0.01, 64
 
 
@@ -105,7 +106,7 @@ class Family:
         unit = covariance.diagonal(dim1=1, dim2=2).mean(dim=0).min()
         count = sum(sizes) / len(sizes) - 1
         v, noise = shared_variances(covariance / unit, count, generator=generator)
-        chances = torch.where(v > 0, (v / _SQUARE).clamp(_FLOOR, 1 - _FLOOR), 0)
+        chances = torch.where(v > 0, (v / SLAB).clamp(_FLOOR, 1 - _FLOOR), 0)
         deviation = float((noise * unit).sqrt())
         return cls(setting, chances.tolist(), deviation, samples, tuple(variables))
 
@@ -144,11 +145,9 @@ class Family:
         low, high = self.samples
         n = round(low * (high / low) ** float(torch.rand((), generator=generator)))
         graphs = self._graphs(count, generator)
-        size = torch.rand(count, d, d, generator=generator)
-        sign = torch.randint(2, (count, d, d), generator=generator) * 2 - 1
-        weights = graphs * sign * (_LEAST + (_MOST - _LEAST) * size)
+        weights = draw_weights(graphs, _LEAST, _MOST, generator)
         errors = self.deviation * torch.randn(count, n, d, generator=generator)
-        data = (errors.double() @ torch.linalg.inv((torch.eye(d) - weights).double())).float()
+        data = solve_linear(errors, weights)
         tasks = Tasks(data, weights, torch.full((count, d), self.deviation))
         summary = Summary.of(data, self.deviation if self.knows_noise else None)
         possible, odds = (each.expand(count, d, d) for each in (self.possible, self.odds()))

@@ -23,11 +23,12 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from causal_diffusers.discovery.regression import SLAB
+
 __all__ = ["shared_variances"]
 
 _RATE, _ROUNDS, _STEPS, _BATCH = 0.1, 4, 40, 128
 _PENALTY, _GROWTH = 0.1, 5.0
-_MOST = 1.75  # the prior variance of a weight that is surely there
 
 
 def shared_variances(
@@ -59,9 +60,9 @@ def shared_variances(
     level = noise.log().clone().requires_grad_(True)
     optimizer = torch.optim.Adam([logits, level], lr=_RATE)
     for _ in range(3 * _STEPS):
-        v = _MOST * free * logits.sigmoid()
+        v = SLAB * free * logits.sigmoid()
         _descend(optimizer, -evidence(next(draw), count, v, level.exp()) / d)
-    return _MOST * free * logits.detach().sigmoid(), float(level.detach().exp())
+    return SLAB * free * logits.detach().sigmoid(), float(level.detach().exp())
 
 
 def _refined(order: Tensor, draw: Iterator[Tensor], count: float, noise: Tensor) -> Tensor:
@@ -73,13 +74,13 @@ def _refined(order: Tensor, draw: Iterator[Tensor], count: float, noise: Tensor)
     for _ in range(_ROUNDS):
         optimizer = torch.optim.Adam([logits], lr=_RATE)
         for _ in range(_STEPS):
-            v = _MOST * off * logits.sigmoid()
+            v = SLAB * off * logits.sigmoid()
             h = cyclicity(v)
             loss = -evidence(next(draw), count, v, noise) / d
             _descend(optimizer, loss + multiplier * h + penalty / 2 * h**2)
-        multiplier += penalty * float(cyclicity(_MOST * off * logits.detach().sigmoid()))
+        multiplier += penalty * float(cyclicity(SLAB * off * logits.detach().sigmoid()))
         penalty *= _GROWTH
-    return _order(_MOST * off * logits.detach().sigmoid())
+    return _order(SLAB * off * logits.detach().sigmoid())
 
 
 def _minibatches(covariance: Tensor, generator: torch.Generator) -> Iterator[Tensor]:
@@ -118,7 +119,7 @@ def pooled_order(covariance: Tensor, count: float, noise: float) -> Tensor:
     """
     d = covariance.shape[1]
     order, left = list[int](), list(range(d))
-    prior = noise / count / (_MOST / 4)
+    prior = noise / count / (SLAB / 4)
     while left:
         S = covariance[:, left][:, :, left].diagonal(dim1=1, dim2=2)
         if order:

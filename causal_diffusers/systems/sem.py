@@ -145,14 +145,11 @@ class LinearFamily:
         """
         d = self.variables
         graphs = self._graphs(count, generator)
-        size = torch.rand(count, d, d, generator=generator)
-        sign = torch.randint(2, (count, d, d), generator=generator) * 2 - 1
-        weights = graphs * sign * (self.least + (self.most - self.least) * size)
+        weights = draw_weights(graphs, self.least, self.most, generator)
         low, high = self.deviations
         scale = low + (high - low) * torch.rand(count, 1, d, generator=generator)
         errors = scale * draw_noise(self.noise, (count, n, d), generator)
-        inverse = torch.linalg.inv((torch.eye(d) - weights).double())
-        return Tasks((errors.double() @ inverse).float(), weights, scale[:, 0])
+        return Tasks(solve_linear(errors, weights), weights, scale[:, 0])
 
     def _graphs(self, count: int, generator: torch.Generator) -> Tensor:
         """Draw graphs, with shape (T, d, d), zeros and ones."""
@@ -223,6 +220,46 @@ class AdditiveFamily:
                 moved = moved + (bent * (c * weights)[:, None]).sum(dim=2)
             x = moved + errors
         return Tasks(x, weights, drawn.deviations)
+
+
+def draw_weights(graphs: Tensor, least: float, most: float, generator: torch.Generator) -> Tensor:
+    """Draw weights of either sign, uniform in size, for the edges of graphs.
+
+    Arguments:
+        graphs: Zeros and ones, with shape (T, d, d).
+        least: The smallest absolute weight.
+        most: The largest.
+        generator: The source of the randomness.
+
+    Returns:
+        The weights, with the shape of `graphs`, 0 where there is no edge.
+
+    Example:
+        >>> drawn = draw_weights(torch.ones(1, 2, 2), 0.5, 2.0, torch.Generator().manual_seed(0))
+        >>> bool((drawn.abs() >= 0.5).all())
+        True
+    """
+    size = torch.rand(graphs.shape, generator=generator)
+    sign = torch.randint(2, graphs.shape, generator=generator) * 2 - 1
+    return graphs * sign * (least + (most - least) * size)
+
+
+def solve_linear(errors: Tensor, weights: Tensor) -> Tensor:
+    """Let noise run through linear models, $X = E (I - A)^{-1}$.
+
+    Arguments:
+        errors: $E$, with shape (T, n, d).
+        weights: $A$, acyclic, with shape (T, d, d).
+
+    Returns:
+        $X$, in the shape of `errors`.
+
+    Example:
+        >>> solve_linear(torch.ones(1, 1, 2), torch.tensor([[[0.0, 3.0], [0.0, 0.0]]])).tolist()
+        [[[1.0, 4.0]]]
+    """
+    inverse = torch.linalg.inv((torch.eye(weights.shape[-1]) - weights).double())
+    return (errors.double() @ inverse).float()
 
 
 def draw_noise(law: str, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
