@@ -309,8 +309,14 @@ def _check_data(data: Tensor) -> None:
             f"`data` has shape (B, n, d), n at least 2: got {tuple(data.shape)}. Write "
             "`data[None]` for one data set."
         )
-    if not data.isfinite().all() or (data == data[:, :1]).all(dim=1).any():
+    if not _is_usable(data):
         raise ValueError("`data` should hold finite numbers that vary in every column.")
+
+
+def _is_usable(data: Tensor) -> bool:
+    """Tell whether all numbers of shape (..., n, d) are finite and vary in every column."""
+    constant = (data == data[..., :1, :]).all(dim=-2)
+    return bool(data.isfinite().all()) and not constant.any()
 
 
 def _check_precision(dtype: torch.dtype) -> None:
@@ -354,7 +360,7 @@ def _checked(tasks: Sequence[Tensor], variables: Sequence[str]) -> list[Tensor]:
                 f"`tasks[{number}]` has shape (n, {d}), n at least 3, for the {d} `variables`: "
                 f"got {tuple(task.shape)}."
             )
-        if not task.isfinite().all() or (task == task[:1]).all(dim=0).any():
+        if not _is_usable(task):
             raise ValueError(
                 f"`tasks[{number}]` should hold finite numbers that vary in every column."
             )
