@@ -1,7 +1,8 @@
-"""Make the frozen bases of the examples and experiments: unconditional DDPMs.
+"""Make the frozen bases of the examples and experiments: unconditional diffusion models.
 
-Each folder is an ordinary `diffusers.DDPMPipeline`, trained on images without labels.
-Run from the root of the repository:
+Each folder is an ordinary `diffusers.DDPMPipeline`, or an `LDMPipeline` that denoises what
+an autoencoder makes of the images. They are trained on images without labels. Run from the
+root of the repository:
 
     python pipelines/make_bases.py mnist-ddpm --data path/to/data
 
@@ -9,6 +10,7 @@ Run from the root of the repository:
 |---|---|---|
 | `digits-ddpm` | scikit-learn's digits, 8x8, without the 200 held out | with scikit-learn |
 | `mnist-ddpm` | MNIST, padded to 32x32 | `mnist/train-images-idx3-ubyte.gz` |
+| `mnist-ldm` | likewise, by latents of 4x8x8 | likewise |
 | `bars-ddpm` | coloured digits with a bar, 16x16 | likewise |
 | `xray-ddpm` | PneumoniaMNIST, 28x28 | `cxr/pneumoniamnist28_partial.npz` |
 | `leaf-ddpm` | apple leaves on a painted background, 32x32 | `plant/plantvillage_apple64.npz` |
@@ -26,10 +28,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+from diffusers import AutoencoderKL, DDPMPipeline, DDPMScheduler, LDMPipeline, UNet2DModel
 from diffusers.training_utils import EMAModel
 from diffusers.utils import logging
-from torch import Tensor
+from torch import Tensor, nn
 
 from causal_diffusers.systems import AppleLeaves, ColoredBarMNIST, FrontDoorDigits
 from causal_diffusers.systems.mnist import load_mnist
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 RATE, DECAY, MOST_WEIGHT = 2e-3, 0.998, 30
+LATENT_CHANNELS, KL_WEIGHT, ENCODED = 4, 1e-4, 5_000
 ROWS = 40_000  # of systems that draw their images
 
 
@@ -45,7 +48,8 @@ ROWS = 40_000  # of systems that draw their images
 class Base:
     """How one base is made: from which images, how wide, predicting what, how long.
 
-    Attention is at the smallest size only, with heads of half the first width.
+    Attention is at the smallest size only. `autoencoder` has the widths of one that comes
+    before the denoiser and shrinks the images by two at each but the first.
     """
 
     images: Callable[[Path | None], Tensor]
@@ -55,6 +59,8 @@ class Base:
     seed: int
     batch: int = 64
     head: int = 32
+    autoencoder: Sequence[int] = ()
+    autoencoder_steps: int = 2000
 
 
 def digits(_: Path | None) -> Tensor:
@@ -95,6 +101,9 @@ def leaves(data: Path | None) -> Tensor:
 BASES = {
     "digits-ddpm": Base(digits, (48, 96), "epsilon", 3600, 20_260, batch=128),
     "mnist-ddpm": Base(mnist, (24, 48, 64), "epsilon", 2600, 20_262),
+    "mnist-ldm": Base(
+        mnist, (48, 96), "epsilon", 3600, 20_264, batch=128, autoencoder=(8, 16, 32)
+    ),
     "bars-ddpm": Base(bars, (32, 48), "v_prediction", 2200, 20_280, head=16),
     "xray-ddpm": Base(xrays, (16, 32, 64), "v_prediction", 2500, 20_263),
     "leaf-ddpm": Base(leaves, (16, 32, 64), "v_prediction", 800, 20_300),
@@ -118,29 +127,82 @@ def make_unet(image: Tensor, base: Base) -> UNet2DModel:
 
 
 def train(base: Base, data: Path | None, output: Path, device: str = "cpu") -> None:
-    """Train by the loss of v, keep the moving average of the weights, save it."""
+    """Train a denoiser of images, or an autoencoder and a denoiser of its latents."""
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     images = 2 * base.images(data).to(device) - 1
     torch.manual_seed(base.seed)
-    unet = make_unet(images[0], base).to(device)
     scheduler = DDPMScheduler(num_train_timesteps=1000, prediction_type=base.prediction_type)
-    optimizer = torch.optim.AdamW(unet.parameters(), lr=RATE, weight_decay=1e-2)
-    decay = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, base.steps, pct_start=0.05)
-    average = EMAModel(unet.parameters(), decay=DECAY)
-    for step in range(base.steps):
-        x = images[torch.randint(len(images), (base.batch,), device=device)]
-        loss = loss_of_v(unet, scheduler, x)
+    if not base.autoencoder:
+        unet = train_denoiser(base, images, scheduler)
+        DDPMPipeline(unet=unet.cpu(), scheduler=scheduler).save_pretrained(output)
+        return
+    autoencoder = train_autoencoder(base, images)
+    unet = train_denoiser(base, encode(autoencoder, images), scheduler)
+    pipe = LDMPipeline(vqvae=autoencoder.cpu(), unet=unet.cpu(), scheduler=scheduler)
+    pipe.save_pretrained(output)
+
+
+def train_denoiser(base: Base, images: Tensor, scheduler: DDPMScheduler) -> UNet2DModel:
+    """Train a network to denoise images, or latents."""
+    unet = make_unet(images[0], base).to(images.device)
+    descend(unet, lambda x: loss_of_v(unet, scheduler, x), images, base.steps, base.batch)
+    return unet
+
+
+def train_autoencoder(base: Base, images: Tensor) -> AutoencoderKL:
+    """Train an autoencoder, and scale its latents to a mean square of one."""
+    halvings = len(base.autoencoder)
+    autoencoder = AutoencoderKL(
+        in_channels=images.shape[1],
+        out_channels=images.shape[1],
+        down_block_types=("DownEncoderBlock2D",) * halvings,
+        up_block_types=("UpDecoderBlock2D",) * halvings,
+        block_out_channels=tuple(base.autoencoder),
+        layers_per_block=1,
+        latent_channels=LATENT_CHANNELS,
+        norm_num_groups=8,
+        sample_size=images.shape[-1],
+        mid_block_add_attention=False,
+    ).to(images.device, memory_format=torch.channels_last)
+    autoencoder.register_to_config(scaling_factor=1.0)
+
+    def loss(x: Tensor) -> Tensor:
+        posterior = autoencoder.encode(x).latent_dist
+        error = (autoencoder.decode(posterior.sample()).sample - x).square().mean()
+        return error + KL_WEIGHT * posterior.kl().mean() / posterior.mean[0].numel()
+
+    descend(autoencoder, loss, images, base.autoencoder_steps, base.batch)
+    spread = encode(autoencoder, images[:ENCODED]).square().mean().sqrt().item()
+    autoencoder.register_to_config(scaling_factor=1 / spread)
+    return autoencoder
+
+
+@torch.no_grad()
+def encode(autoencoder: AutoencoderKL, images: Tensor) -> Tensor:
+    """Encode images as the denoiser sees them."""
+    parts = [autoencoder.encode(part).latent_dist.mode() for part in images.split(500)]
+    return autoencoder.config["scaling_factor"] * torch.cat(parts)
+
+
+def descend(
+    network: nn.Module, loss_of: Callable[[Tensor], Tensor], images: Tensor, steps: int, batch: int
+) -> None:
+    """Train a network and leave the moving average of its weights in it."""
+    optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=1e-2)
+    decay = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, steps, pct_start=0.05)
+    average = EMAModel(network.parameters(), decay=DECAY)
+    for step in range(steps):
+        loss = loss_of(images[torch.randint(len(images), (batch,), device=images.device)])
         optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
         decay.step()
-        average.step(unet.parameters())
+        average.step(network.parameters())
         if step % 100 == 0:
             print(f"step {step}: loss {loss.item():.4f}", flush=True)
-    average.copy_to(unet.parameters())
-    DDPMPipeline(unet=unet.cpu(), scheduler=scheduler).save_pretrained(output)
+    average.copy_to(network.parameters())
 
 
 def loss_of_v(unet: UNet2DModel, scheduler: DDPMScheduler, x: Tensor) -> Tensor:

@@ -6,28 +6,60 @@ from pathlib import Path
 import torch
 
 
+def tiny_unet(**config):
+    """Give an unconditional UNet2DModel of 8x8 pixels, grey, unless told otherwise."""
+    from diffusers import UNet2DModel
+
+    small = {
+        "sample_size": 8,
+        "in_channels": 1,
+        "out_channels": 1,
+        "layers_per_block": 1,
+        "block_out_channels": (8, 16),
+        "down_block_types": ("DownBlock2D", "AttnDownBlock2D"),
+        "up_block_types": ("AttnUpBlock2D", "UpBlock2D"),
+        "norm_num_groups": 4,
+        "attention_head_dim": 8,
+    }
+    return UNet2DModel(**{**small, **config})
+
+
 def make_tiny_base(folder, *, seed=0, size=8, channels=1, steps=100):
     """Write an unconditional DDPM with random weights as a DDPMPipeline folder.
 
     8x8 pixels, one channel, about 50 k parameters, attention at the second level.
     """
-    from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+    from diffusers import DDPMPipeline, DDPMScheduler
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        unet = UNet2DModel(
-            sample_size=size,
-            in_channels=channels,
-            out_channels=channels,
-            layers_per_block=1,
-            block_out_channels=(8, 16),
-            down_block_types=("DownBlock2D", "AttnDownBlock2D"),
-            up_block_types=("AttnUpBlock2D", "UpBlock2D"),
-            norm_num_groups=4,
-            attention_head_dim=8,
-        )
+        unet = tiny_unet(sample_size=size, in_channels=channels, out_channels=channels)
     scheduler = DDPMScheduler(num_train_timesteps=steps)
     DDPMPipeline(unet=unet, scheduler=scheduler).save_pretrained(folder, safe_serialization=True)
+    return Path(folder)
+
+
+def make_tiny_ldm(folder, kind="AutoencoderKL", *, seed=0, steps=100):
+    """Write a latent diffusion model with random weights as an LDMPipeline folder.
+
+    8x8 pixels, one channel, latents of 3x4x4; the autoencoder is of the kind that is named.
+    """
+    import diffusers
+
+    blocks = {"down_block_types": ("DownEncoderBlock2D",) * 2}
+    blocks |= {"up_block_types": ("UpDecoderBlock2D",) * 2, "block_out_channels": (4, 8)}
+    if kind == "VQModel":
+        blocks["num_vq_embeddings"] = 16
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        autoencoder = getattr(diffusers, kind)(
+            in_channels=1, out_channels=1, latent_channels=3, norm_num_groups=4, **blocks
+        )
+        unet = tiny_unet(sample_size=4, in_channels=3, out_channels=3)
+    autoencoder.register_to_config(scaling_factor=0.7)
+    scheduler = diffusers.DDIMScheduler(num_train_timesteps=steps, clip_sample=False)
+    pipe = diffusers.LDMPipeline(vqvae=autoencoder, unet=unet, scheduler=scheduler)
+    pipe.save_pretrained(folder)
     return Path(folder)
 
 

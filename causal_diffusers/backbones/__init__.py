@@ -3,7 +3,9 @@
 | file | what it wraps | paper |
 |---|---|---|
 | `base` | the interface of every kind | |
-| `pixel_diffusion` | a `UNet2DModel` and its noise schedule | Ho, Jain & Abbeel, 2020 |
+| `denoiser` | a `UNet2DModel` and its noise schedule | Ho, Jain & Abbeel, 2020 |
+| `pixel_diffusion` | one that denoises images | |
+| `latent_diffusion` | one that denoises the latents of an autoencoder | Rombach et al., 2022 |
 | `gan` | a GAN generator, and the table of architectures | Radford, Metz & Chintala, 2016 |
 | `convert` | the weights of somebody else's generator as a folder of ours | |
 | `vision` | a vision encoder of transformers | Dosovitskiy et al., 2021 |
@@ -14,7 +16,9 @@
 
 from causal_diffusers.backbones.base import Backbone
 from causal_diffusers.backbones.convert import convert_generator
+from causal_diffusers.backbones.denoiser import Denoiser
 from causal_diffusers.backbones.gan import GANGenerator, register_generator
+from causal_diffusers.backbones.latent_diffusion import LatentDiffusion
 from causal_diffusers.backbones.pixel_diffusion import PixelDiffusion
 from causal_diffusers.backbones.reference import BackboneReference, load_backbone
 from causal_diffusers.backbones.vision import VisionEncoder
@@ -22,7 +26,9 @@ from causal_diffusers.backbones.vision import VisionEncoder
 __all__ = [
     "Backbone",
     "BackboneReference",
+    "Denoiser",
     "GANGenerator",
+    "LatentDiffusion",
     "PixelDiffusion",
     "VisionEncoder",
     "convert_generator",

@@ -34,18 +34,23 @@ class Backbone(nn.Module, abc.ABC):
         return super().train(mode=False)
 
     @classmethod
+    def is_in(cls, folder: Path) -> bool:
+        """Say whether a folder looks as one of this kind does, where there are several."""
+        return True
+
+    @classmethod
     @abc.abstractmethod
-    def weights_of(cls, folder: Path) -> Path:
+    def weights_of(cls, folder: Path) -> tuple[Path, ...]:
         """Find the weights of the network.
 
         Arguments:
             folder: The folder of the base.
 
         Returns:
-            The file.
+            The files, in an order that stays.
 
         Raises:
-            CheckpointError: If there is none.
+            CheckpointError: If one is missing.
         """
 
     @classmethod

@@ -182,12 +182,15 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def sha256(path: Path) -> str:
-    """Hash a file, as 64 hexadecimal digits.
+def sha256(*paths: Path) -> str:
+    """Hash the content of files, one after the other, as 64 hexadecimal digits.
 
     Example:
         >>> len(sha256(Path(__file__)))
         64
     """
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            hashlib.file_digest(file, lambda: digest)
+    return digest.hexdigest()

@@ -206,7 +206,7 @@ class GANGenerator(Backbone):
         return images if (low, high) == (-1, 1) else 2 * (images - low) / (high - low) - 1
 
     @classmethod
-    def weights_of(cls, folder: Path) -> Path:
+    def weights_of(cls, folder: Path) -> tuple[Path, ...]:
         """Find the weights; see `Backbone.weights_of`."""
         for name in cls.files:
             if not (folder / name).is_file():
@@ -215,12 +215,12 @@ class GANGenerator(Backbone):
                     f"{' and '.join(cls.files)}; `causal-diffusers convert-generator` makes one.",
                     path=folder,
                 )
-        return folder / _WEIGHTS
+        return (folder / _WEIGHTS,)
 
     @classmethod
     def load(cls, folder: Path) -> GANGenerator:
         """Load a folder; see `Backbone.load`."""
-        weights, path = cls.weights_of(folder), folder / _CONFIG
+        (weights,), path = cls.weights_of(folder), folder / _CONFIG
         arguments = read_json(path)
         architecture = arguments.pop("architecture", None)
         arguments = {key: value for key, value in arguments.items() if key[:1] != "_"}

@@ -13,11 +13,13 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 from causal_diffusers.aliases import OWNER, shipped_folder
 from causal_diffusers.backbones.base import Backbone
+from causal_diffusers.backbones.denoiser import Denoiser
 from causal_diffusers.backbones.files import blame, sha256
+from causal_diffusers.backbones.latent_diffusion import LatentDiffusion
 from causal_diffusers.backbones.pixel_diffusion import PixelDiffusion
 from causal_diffusers.errors import CheckpointError
 
@@ -26,6 +28,7 @@ __all__ = ["BackboneReference", "fetch", "license_of", "load_backbone"]
 # Classes that a reference may name: kinds of bases, and vision encoders.
 _CLASSES = (
     "UNet2DModel",
+    "LDMPipeline",
     "GANGenerator",
     "CLIPVisionModel",
     "ConvNextModel",
@@ -97,19 +100,37 @@ class BackboneReference:
         return dataclasses.asdict(self)
 
 
+@overload
 def load_backbone(
     source: str | os.PathLike[str],
-    kind: type[_B] = PixelDiffusion,
     *,
     revision: str | None = None,
     expected: BackboneReference | None = None,
-) -> tuple[_B, BackboneReference]:
+) -> tuple[Denoiser, BackboneReference]: ...
+
+
+@overload
+def load_backbone(
+    source: str | os.PathLike[str],
+    *kinds: type[_B],
+    revision: str | None = None,
+    expected: BackboneReference | None = None,
+) -> tuple[_B, BackboneReference]: ...
+
+
+def load_backbone(
+    source: str | os.PathLike[str],
+    *kinds: type[Backbone],
+    revision: str | None = None,
+    expected: BackboneReference | None = None,
+) -> tuple[Backbone, BackboneReference]:
     """Load a frozen base and say where it came from.
 
     Arguments:
         source: A folder in the layout of the kind, a shipped id
             `causal-diffusers/<name>`, or the id of a Hub repository.
-        kind: What kind of network it is.
+        kinds: What kinds of network it may be, of which the first that its folder looks
+            like is taken; by default latent and pixel diffusion.
         revision: Branch, tag or commit on the Hub.
         expected: The reference that the weights must match, if one was saved.
 
@@ -126,15 +147,18 @@ def load_backbone(
         ...
         causal_diffusers.errors.CheckpointError: ...
     """
-    folder, repo, commit = fetch(source, revision, ["README.md", *kind.files])
+    kinds = kinds or (LatentDiffusion, PixelDiffusion)
+    files = [name for kind in kinds for name in kind.files]
+    folder, repo, commit = fetch(source, revision, ["README.md", *files])
+    kind = next(kind for kind in kinds if kind.is_in(folder))
     weights = kind.weights_of(folder)
-    digest = sha256(weights)
+    digest = sha256(*weights)
     if expected is not None and digest != expected.sha256:
         raise CheckpointError(
             f"{source}: the weights of the base are not those that the adapter was trained "
             f"on (sha256 {digest[:12]}..., expected {expected.sha256[:12]}...). Pass the "
             "right base with `backbones={variable: path}`.",
-            path=weights,
+            path=weights[0],
         )
     reference = BackboneReference(repo, commit, digest, kind.class_name, license_of(folder))
     return kind.load(folder), expected or reference

@@ -28,7 +28,7 @@ from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
 from causal_diffusers.adapters import GatedLoRA
-from causal_diffusers.backbones import PixelDiffusion, VisionEncoder
+from causal_diffusers.backbones import Denoiser, LatentDiffusion, PixelDiffusion, VisionEncoder
 from causal_diffusers.mechanisms import samplers
 from causal_diffusers.mechanisms.base import SamplingOptions
 from causal_diffusers.mechanisms.categorical import CategoricalMechanism
@@ -44,8 +44,8 @@ CONVOLUTIONS = ("conv1", "conv2")
 CODE = code_of("image")  # what a mechanism calls the code of its own image
 
 
-class DiffusionMechanism(PretrainedMechanism[PixelDiffusion]):
-    """The mechanism of an image variable, on a frozen pixel-space diffusion model.
+class DiffusionMechanism(PretrainedMechanism[Denoiser]):
+    """The mechanism of an image variable, on a frozen diffusion model, of pixels or latents.
 
     Use `from_pretrained` to create one from a pretrained model.
 
@@ -73,7 +73,7 @@ class DiffusionMechanism(PretrainedMechanism[PixelDiffusion]):
         False
     """
 
-    kind = PixelDiffusion
+    kinds = LatentDiffusion, PixelDiffusion
 
     @register_to_config
     def __init__(
@@ -104,7 +104,7 @@ class DiffusionMechanism(PretrainedMechanism[PixelDiffusion]):
             raise ValueError(
                 f"`target_modules` is a list of names, not a pattern: got {target_modules!r}."
             )
-        self.backbone: PixelDiffusion | None = None
+        self.backbone: Denoiser | None = None
         self.scheduler: Any = None  # diffusers' samplers share no type that has `step`
 
     @classmethod
@@ -126,7 +126,8 @@ class DiffusionMechanism(PretrainedMechanism[PixelDiffusion]):
 
         Arguments:
             source: A pretrained model: a Hub id, a shipped id `causal-diffusers/<name>` or
-                a folder in DDPMPipeline layout. Or a folder that `save_pretrained` wrote.
+                a folder as DDPMPipeline or LDMPipeline writes it. Or a folder that
+                `save_pretrained` wrote.
             revision: Branch, tag or commit of a model on the Hub.
             backbone: For a saved mechanism, where its frozen model has moved to.
             rank: The rank of the LoRA updates of a new adapter; 8 if None.
@@ -165,10 +166,10 @@ class DiffusionMechanism(PretrainedMechanism[PixelDiffusion]):
     def predict(
         self, x_t: Tensor, t: Tensor, parents: Mapping[str, Tensor], hidden: Tensor
     ) -> Tensor:
-        """Run the adapted denoiser on noised images.
+        """Run the adapted denoiser on noised images, or on their noised latents.
 
         Arguments:
-            x_t: The noised images, with shape (B, C, H, W).
+            x_t: What was noised, with shape (B, *shape) of the backbone.
             t: The time steps, integers with shape (B,) or ().
             parents: Encoded parents, each with shape (B, *shape); under `CODE` the code.
             hidden: Which rows do not see their parents, booleans with shape (B,).
@@ -201,7 +202,7 @@ class DiffusionMechanism(PretrainedMechanism[PixelDiffusion]):
         if self.confounders and CODE not in parents:
             size: Any = {"num_samples": num_samples, "generator": generator}
             parents = {**parents, CODE: self.head.sample(parents, confounders, **size)}
-        shape = (num_samples, *self.variable.shape)
+        shape = (num_samples, *self._frozen().shape)
         noise = randn_tensor(shape, generator=generator, device=self.device)
         steps = samplers.count_steps(self.scheduler, options.num_inference_steps)
         chunks = range(0, num_samples, options.batch_size)
@@ -213,7 +214,7 @@ class DiffusionMechanism(PretrainedMechanism[PixelDiffusion]):
             chunk = {name: value[rows] for name, value in parents.items()}
             images.append(self._denoise(noise[rows], chunk, steps, generator, options, done))
         list(done)  # lets the progress bar reach its end
-        return torch.cat(images) if images else noise
+        return torch.cat(images) if images else noise.new_empty(0, *self.variable.shape)
 
     def _denoise(
         self,
@@ -226,15 +227,17 @@ class DiffusionMechanism(PretrainedMechanism[PixelDiffusion]):
     ) -> Tensor:
         """Run the sampling schedule on one batch; the gates are computed once."""
         self._set_gates(parents, len(x), guided=options.guidance_scale != 1)
-        return samplers.denoise(
+        frozen = self._frozen()
+        denoised = samplers.denoise(
             self.scheduler,
-            self._frozen(),
+            frozen,
             x,
             steps=steps,
             guidance_scale=options.guidance_scale,
             generator=generator,
             done=done,
         )
+        return frozen.decode(denoised)
 
     def _set_gates(self, parents: Mapping[str, Tensor], batch: int, *, guided: bool) -> None:
         hidden = torch.zeros(batch, dtype=torch.bool, device=self.device)
@@ -250,7 +253,7 @@ class DiffusionMechanism(PretrainedMechanism[PixelDiffusion]):
         seen = torch.cat([context[:, :1], context[:, 1:] * (1 - flag)], dim=1)
         return torch.cat([seen, flag], dim=1)
 
-    def _attach(self, network: PixelDiffusion) -> None:
+    def _attach(self, network: Denoiser) -> None:
         """Take the frozen model in, with a sampler made from its schedule."""
         self.backbone = network
         self.scheduler = DPMSolverMultistepScheduler.from_config(network.scheduler.config)

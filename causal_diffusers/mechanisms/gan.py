@@ -80,7 +80,7 @@ class GANMechanism(PretrainedMechanism[GANGenerator], RelaxedMechanism):
         False
     """
 
-    kind = GANGenerator
+    kinds = (GANGenerator,)
 
     @register_to_config
     def __init__(

@@ -33,7 +33,7 @@ _B = TypeVar("_B", bound=Backbone)
 class PretrainedMechanism(Mechanism, Generic[_B]):
     """A mechanism whose config has a field `base`, and which holds a frozen `backbone`.
 
-    A subclass names the kind of its base, and keeps what it trains out of the submodule
+    A subclass names the kinds of its base, and keeps what it trains out of the submodule
     `backbone`, but for tensors whose name has `.lora_` in it.
 
     Example:
@@ -42,7 +42,7 @@ class PretrainedMechanism(Mechanism, Generic[_B]):
         True
     """
 
-    kind: ClassVar[type[Backbone]]
+    kinds: ClassVar[tuple[type[Backbone], ...]]
     backbone: _B | None
 
     @property
@@ -93,7 +93,7 @@ class PretrainedMechanism(Mechanism, Generic[_B]):
         config = {**read_json(folder / self.config_name), **extra}
         if include_backbone:
             frozen.save_pretrained(folder / "backbone")
-            copied = sha256(frozen.weights_of(folder / "backbone"))
+            copied = sha256(*frozen.weights_of(folder / "backbone"))
             if copied != config["base"]["sha256"]:  # another precision, or older layer names
                 config["base"] |= {"repo": None, "revision": None, "sha256": copied}
         (folder / self.config_name).write_text(json.dumps(config, indent=2) + "\n")
@@ -133,7 +133,7 @@ class PretrainedMechanism(Mechanism, Generic[_B]):
         moved = {} if backbone is None else {"backbone": backbone}
         _refuse({**loading, **moved}, source, "a pretrained model, which gets a new adapter")
         network: Any
-        network, reference = load_backbone(source, cls.kind, revision=revision)
+        network, reference = load_backbone(source, *cls.kinds, revision=revision)
         mechanism = cls(base=reference.to_dict(), **chosen)  # type: ignore[call-arg]
         mechanism._attach(network)
         return mechanism
@@ -176,7 +176,7 @@ class PretrainedMechanism(Mechanism, Generic[_B]):
             )
         network: Any
         network, _ = load_backbone(
-            source, cls.kind, revision=reference.revision, expected=reference
+            source, *cls.kinds, revision=reference.revision, expected=reference
         )
         with torch.device("meta"), blame(where, cls.__name__):
             planned.backbone = network.planned()  # samplers cannot live on the meta device

@@ -6,8 +6,9 @@ bound of its likelihood:
 $$ E_{t, \varepsilon} \; w_t \, \lVert \hat v(x_t, t, pa) - v \rVert^2 , $$
 
 with the error measured in $v$, and $t$ drawn in proportion to itself: the shape of an
-image is decided at the noisy end. A confounded image is denoised given its code as well,
-which is read from the image itself (`mechanisms/representation`).
+image is decided at the noisy end. Where the model is one of latents, $v$ is that of the
+latent. A confounded image is denoised given its code as well, which is read from the image
+itself (`mechanisms/representation`).
 
 References:
     Denoising diffusion probabilistic models (Ho, Jain & Abbeel, 2020), Sec. 3.4.
@@ -85,8 +86,9 @@ class DenoisingObjective(Objective):
         steps = backbone.scheduler.config["num_train_timesteps"]
         t = (steps * uniform[:, 0].sqrt()).long().clamp(max=steps - 1)
         hidden = uniform[:, 1] < mechanism.config["condition_dropout"]
-        eps = torch.randn(images.shape, generator=generator).to(images.device)
-        x_t, target, weight = backbone.noise(images, eps, t)
+        x_0 = backbone.encode(images)
+        eps = torch.randn(x_0.shape, generator=generator).to(images.device)
+        x_t, target, weight = backbone.noise(x_0, eps, t)
         parents = {name: batch[name] for name in mechanism.parents}
         if self.is_confounded:
             parents[CODE] = mechanism.reader.read(images)

@@ -204,7 +204,7 @@ def test_a_base_of_another_kind_is_refused(folder, tmp_path):
     diffusion = make_tiny_base(tmp_path / "ddpm")
     with pytest.raises(CheckpointError, match="A generator is a folder"):
         load_backbone(diffusion, GANGenerator)
-    with pytest.raises(CheckpointError, match="DDPMPipeline folder"):
+    with pytest.raises(CheckpointError, match="A base is a DDPMPipeline or LDMPipeline folder"):
         load_backbone(folder)
 
 

@@ -7,14 +7,15 @@ import torch
 
 from causal_diffusers import Categorical, DiffusionMechanism, Image
 from causal_diffusers.training import DenoisingObjective
-from tiny import make_tiny_base, shake
+from tiny import make_tiny_base, make_tiny_ldm, shake
 
 SMALL, THREE, STEPS = Image(1, 8, 8), Categorical("abc"), 20
 
 
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    return make_tiny_base(tmp_path_factory.mktemp("base"), steps=STEPS)
+@pytest.fixture(scope="module", params=["pixels", "latents"])
+def base(request, tmp_path_factory):
+    make = {"pixels": make_tiny_base, "latents": make_tiny_ldm}[request.param]
+    return make(tmp_path_factory.mktemp("base"), steps=STEPS)
 
 
 def make(base, **options):
@@ -36,12 +37,13 @@ def test_the_loss_is_the_squared_error_in_v(base, generator):
     losses = objective(rows, seed)
     own = torch.Generator().manual_seed(seed)
     uniform = torch.rand(size, 2, generator=own)
-    noise = torch.randn(size, 1, 8, 8, generator=own)
+    encoded = mechanism.backbone.encode(rows["I"])
+    noise = torch.randn(encoded.shape, generator=own)
     alphas = mechanism.backbone.scheduler.alphas_cumprod
     for i in range(size):
         t = int(STEPS * math.sqrt(uniform[i, 0]))
         a = alphas[t].item()
-        x, eps = rows["I"][i : i + 1], noise[i : i + 1]
+        x, eps = encoded[i : i + 1], noise[i : i + 1]
         x_t = math.sqrt(a) * x + math.sqrt(1 - a) * eps
         hidden = uniform[i, 1:] < 0.1
         guess = mechanism.predict(x_t, torch.tensor([t]), {"X": rows["X"][i : i + 1]}, hidden)
