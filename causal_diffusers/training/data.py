@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from causal_diffusers.training.distinct import distinct_rows
 from causal_diffusers.training.intervened import INTERVENED, experiments_in, mask_of, read_masks
 from causal_diffusers.variables import Categorical, Continuous, Image, Variable
 
@@ -232,10 +233,8 @@ class Rows:
             ([0, 1], [1.0, 2.0])
         """
         columns = self.batch(torch.arange(len(self)), names)
-        distinct, counts = torch.stack(list(columns.values()), dim=1).unique(
-            dim=0, return_counts=True
-        )
-        return dict(zip(columns, distinct.unbind(dim=1), strict=True)), counts.float()
+        where, which = distinct_rows(list(columns.values()))
+        return {name: labels[where] for name, labels in columns.items()}, which.bincount().float()
 
     def fingerprint(self, names: Iterable[str]) -> str:
         """Hash the content of some columns, to know the data again after a restart.

@@ -41,6 +41,7 @@ from causal_diffusers.seeding import spawn
 from causal_diffusers.training.config import TrainingConfig
 from causal_diffusers.training.data import Columns, Rows
 from causal_diffusers.training.derived import derive
+from causal_diffusers.training.distinct import distinct_rows
 from causal_diffusers.training.likelihood import LikelihoodObjective
 from causal_diffusers.training.stage import train_stage
 from causal_diffusers.variables import Categorical, Variable
@@ -322,8 +323,7 @@ def _deal_anew(columns: Mapping[str, Tensor], moved: str, strata: list[str]) -> 
 
 def _cells(columns: Mapping[str, Tensor], names: list[str]) -> Tensor:
     """Number the combinations of labels that occur."""
-    stacked = torch.stack([columns[n] for n in names], dim=1)
-    return stacked.unique(dim=0, return_inverse=True)[1]
+    return distinct_rows([columns[n] for n in names])[1]
 
 
 def _distance(

@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from causal_diffusers.training.distinct import distinct_rows
 from causal_diffusers.variables import Categorical, Experiment, Variable
 
 __all__ = ["INTERVENED", "experiments_in", "mask_of", "read_masks"]
@@ -102,9 +103,10 @@ def experiments_in(
     """
     if not masks:
         return (Experiment(),)
-    patterns, which = torch.stack(list(masks.values()), dim=1).unique(dim=0, return_inverse=True)
+    where, which = distinct_rows(list(masks.values()))
+    patterns = torch.stack(list(masks.values()), dim=1)[where].tolist()
     found = []
-    for number, pattern in enumerate(patterns.tolist()):
+    for number, pattern in enumerate(patterns):
         names = tuple(name for name, is_set in zip(masks, pattern, strict=True) if is_set)
         index = (which == number).nonzero()[:, 0]
         listed = [_listed(columns[name], variables[name], index) for name in names]

@@ -46,6 +46,7 @@ from causal_diffusers.metrics.ranks import kolmogorov_distance, kolmogorov_tail,
 from causal_diffusers.scm import Units
 from causal_diffusers.seeding import spawn
 from causal_diffusers.training.config import TrainingConfig
+from causal_diffusers.training.distinct import distinct_rows
 from causal_diffusers.training.independence import RepresentationReport
 from causal_diffusers.training.intervened import mask_of
 from causal_diffusers.training.past import Past
@@ -342,8 +343,7 @@ def _total_variation(past: Past, found: Tensor) -> tuple[float, Tensor]:
     variables, expected = past.pipe.variables, past.probabilities()
     counted = [past.values[v] for v in past.given if isinstance(variables[v], Categorical)]
     counted += [*past.codes(), *(past.values[m] for m in past.masks)]
-    columns = torch.stack([torch.zeros_like(found), *counted], dim=1)
-    group = columns.unique(dim=0, return_inverse=True)[1]
+    group = distinct_rows([torch.zeros_like(found), *counted])[1]
     size, labels = int(group.max()) + 1, expected.shape[1]
     summed = torch.zeros(size, labels, dtype=torch.float64).index_add(0, group, expected)
 

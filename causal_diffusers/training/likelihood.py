@@ -11,8 +11,9 @@ mechanisms that ignore $u$. Finite confounders are summed exactly, with learned 
 Gaussian ones use one scrambled Sobol set for the whole batch, scrambled anew at every
 step, for a fixed set would be overfitted. Where the district and its parents are all
 categorical the rows matter only through their counts, and every step sees all of them.
-If there are too many distinct rows for that, for a step costs as many probabilities as
-distinct rows times M, it sees rows drawn at random instead: its gradient is then that of
+A factor is computed once for the distinct rows of what it sees, its own parents. If there
+are too many distinct rows for that, for a step has up to as many probabilities as rows
+times M, it sees rows drawn at random instead: its gradient is then that of
 all rows in expectation, and no longer exactly.
 
 In a row where a variable was set by hand its factor is 1: see `intervened`.
@@ -45,6 +46,7 @@ from causal_diffusers.mechanisms.representation import code_of
 from causal_diffusers.training.config import Descent
 from causal_diffusers.training.data import Rows
 from causal_diffusers.training.derived import derive
+from causal_diffusers.training.distinct import distinct_rows
 from causal_diffusers.training.intervened import mask_of
 from causal_diffusers.training.objective import Objective
 from causal_diffusers.variables import Categorical, Confounder, Continuous
@@ -171,11 +173,23 @@ class LikelihoodObjective(Objective):
         r"""Give $\log p(v \mid pa, u)$ for each variable, with shape (B, M) or (B, 1)."""
         for name, mechanism in self.mechanisms.items():
             own = {u: draws[u] for u in mechanism.confounders}
-            parents = {p: batch[p] for p in mechanism.parents}
-            term = mechanism.log_prob(batch[name], parents, own, outer=bool(own))
+            seen, place = self._distinct({n: batch[n] for n in (name, *mechanism.parents)})
+            parents = {p: seen[p] for p in mechanism.parents}
+            term = mechanism.log_prob(seen[name], parents, own, outer=bool(own))
             term = term if own else term[:, None]
+            term = term if place is None else term.index_select(0, place)
             is_set = batch.get(mask_of(name))
             yield name, term if is_set is None else term.masked_fill(is_set[:, None] == 1, 0.0)
+
+    def _distinct(self, seen: Mapping[str, Tensor]) -> tuple[Mapping[str, Tensor], Tensor | None]:
+        """Keep the distinct rows of what one factor sees, and say which one each row was.
+
+        A factor sees few of the district's variables, so that it has few distinct rows.
+        """
+        if not self._is_discrete:
+            return seen, None
+        where, which = distinct_rows(list(seen.values()))
+        return {name: labels[where] for name, labels in seen.items()}, which
 
 
 def confounder_grid(

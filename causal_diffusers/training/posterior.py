@@ -28,6 +28,7 @@ from torch.nn.functional import softplus
 from causal_diffusers.mechanisms import GANMechanism
 from causal_diffusers.training.config import Descent
 from causal_diffusers.training.data import Rows
+from causal_diffusers.training.distinct import distinct_rows
 from causal_diffusers.training.objective import Objective
 
 __all__ = ["PosteriorObjective"]
@@ -107,11 +108,10 @@ def _choose(
 ) -> Tensor:
     """Choose one of the fresh images for each row, in proportion to what it should weigh."""
     rows, reader = len(made), mechanism.reader
-    codes = torch.stack([torch.zeros_like(made[:, 0], dtype=torch.int64), *parents.values()], 1)
-    distinct, which = codes.unique(dim=0, return_inverse=True)
-    values = distinct[:, 1:].T[:, :, None].expand(-1, -1, rows)
-    each = dict(zip(parents, values, strict=True))
-    seen = made[None].expand(len(distinct), -1, -1)
+    alike = torch.zeros_like(made[:, 0], dtype=torch.int64)
+    where, which = distinct_rows([alike, *parents.values()])
+    each = {name: value[where, None].expand(-1, rows) for name, value in parents.items()}
+    seen = made[None].expand(len(where), -1, -1)
     log_w = reader.log_odds(seen) + reader.log_prob(seen, each)
     uniform = torch.rand(rows, 1, generator=generator).to(made.device)
     reached = log_w.softmax(dim=1).cumsum(dim=1)[which]

@@ -155,6 +155,26 @@ def test_counts_give_the_loss_of_the_rows(confounder, generator):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-6)
 
 
+def test_a_factor_is_computed_once_for_what_it_sees(generator, monkeypatch):
+    district = District(Confounder(states=3), Confounder(dim=2))
+    rows = {"Z": torch.randint(2, (90,), generator=generator)}
+    rows |= {"X": torch.randint(3, (90,), generator=generator)}
+    rows |= {name: torch.randint(2, (90,), generator=generator) for name in "YW"}
+    asked, plain = {}, CategoricalMechanism.log_prob
+
+    def counted(mechanism, value, *arguments, **options):
+        asked[tuple(mechanism.parents)] = len(value)
+        return plain(mechanism, value, *arguments, **options)
+
+    monkeypatch.setattr(CategoricalMechanism, "log_prob", counted)
+    losses = district.objective(rows, seed=3)
+    assert asked == {("Z",): 6, ("X",): 6, (): 2}
+    alone = [
+        district.objective({n: v[i : i + 1] for n, v in rows.items()}, seed=3) for i in range(5)
+    ]
+    torch.testing.assert_close(losses[:5], torch.cat(alone))
+
+
 def test_discrete_districts_are_collapsed_and_others_are_not():
     from causal_diffusers import Image
 
