@@ -132,7 +132,11 @@ def train(base: Base, data: Path | None, output: Path, device: str = "cpu") -> N
     torch.set_flush_denormal(True)
     images = 2 * base.images(data).to(device) - 1
     torch.manual_seed(base.seed)
-    scheduler = DDPMScheduler(num_train_timesteps=1000, prediction_type=base.prediction_type)
+    scheduler = DDPMScheduler(
+        num_train_timesteps=1000,
+        prediction_type=base.prediction_type,
+        clip_sample=not base.autoencoder,  # latents have no bounds
+    )
     if not base.autoencoder:
         unet = train_denoiser(base, images, scheduler)
         DDPMPipeline(unet=unet.cpu(), scheduler=scheduler).save_pretrained(output)

@@ -88,11 +88,11 @@ def front_door_mnist(graph: ADMG) -> dict[str, Any]:
         "system": FrontDoorMNIST,
         "graph": graph,
         "variables": {name: variables[name] for name in graph.variables},
-        "base": "mnist-ddpm",
+        "base": "mnist-ldm",
         "confounders": {"U_D_A": Confounder(states=4)},
         "rows": 150_000,
         "seed": 20_270,
-        "images": TrainingConfig(steps=2_200, batch_size=64, ema_decay=0.998),
+        "images": TrainingConfig(steps=6_000, batch_size=64, ema_decay=0.998),
         "others": {"A": TrainingConfig(steps=3_000)},
     }
 
