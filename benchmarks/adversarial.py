@@ -3,8 +3,9 @@
 Random discrete SCMs over six graphs, 20,000 rows each; every method sees the same rows.
 For each method the worst total variation distance to the truth of P(y | do(x)) over all
 identifiable queries with one outcome and one intervention, the distance of P(V), and the
-seconds of CPU that training took. The likelihood takes 100 steps on the published graphs and 400 on the
-random ones of eight variables, with which it is within .02 on three other systems of each.
+seconds of CPU that training took. The likelihood takes 100 steps on the published graphs and
+400 on the random ones of eight variables, with which it is within .02 on three other systems
+of each.
 
 - likelihood: district by district, counts and Sobol sets (`LikelihoodObjective`);
 - modular: a game by h-node, frozen ancestors sampled under do(pa) (`AdversarialObjective`);
