@@ -33,7 +33,7 @@ pipe = cd.CausalPipeline.from_graph(
         "I": cd.Image(1, 32, 32),
         "A": cd.Categorical(["no", "yes"]),
     },
-    mechanisms={"I": cd.DiffusionMechanism.from_pretrained("causal-diffusers/mnist-ddpm", rank=8)},
+    mechanisms={"I": cd.DiffusionMechanism.from_pretrained("causal-diffusers/mnist-ldm", rank=8)},
     confounders={"U_D_A": cd.Confounder(states=4)},
 )
 print(pipe.identify(outcomes=["A"], do=["D"]))

@@ -253,6 +253,21 @@ class AveragedAnswer:
         parts = [self.counts[g] * (a - self.mean) ** 2 for g, a in self.answers.items()]
         return (torch.stack(parts).sum(dim=0) / total).sqrt()
 
+    def to_pandas(self) -> pd.DataFrame:
+        """Give a table of the graphs.
+
+        Returns:
+            Columns graph, draws and answer, a number or an array; the graph that was drawn
+            most often first.
+        """
+        import pandas as pd
+
+        rows = [
+            (str(graph), self.counts[graph], answer.numpy() if answer.dim() else answer.item())
+            for graph, answer in self.answers.items()
+        ]
+        return pd.DataFrame(rows, columns=["graph", "draws", "answer"])
+
     def __str__(self) -> str:
         """Write the average, and how far the graphs disagree."""
         mean, deviation = (

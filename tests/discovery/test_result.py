@@ -206,3 +206,15 @@ def test_no_draw_has_an_edge_of_probability_zero(generator):
     assert set(
         itertools.chain(*(G.directed for G in found.sample_graphs(60, generator=generator)))
     )
+
+
+@pytest.mark.parametrize("shape", [(), (3,)])
+def test_an_average_has_a_table_with_a_row_for_each_graph(shape):
+    G, H = ADMG.parse("A -> B"), ADMG.parse("B -> A")
+    answers = {G: torch.full(shape, 2.0), H: torch.full(shape, 1.0)}
+    averaged = AveragedAnswer(answers, {G: 5, H: 2})
+    table = averaged.to_pandas()
+    assert table["graph"].tolist() == [str(G), str(H)]
+    assert table["draws"].tolist() == [5, 2]
+    weighed = (table["answer"] * table["draws"]).sum() / table["draws"].sum()
+    assert torch.allclose(torch.as_tensor(weighed), averaged.mean.to(torch.float64))
