@@ -81,7 +81,7 @@ def confounded(case: str) -> dict[str, Any]:
     }
 
 
-def front_door_mnist(graph: ADMG, steps: int) -> dict[str, Any]:
+def front_door_mnist(graph: ADMG, steps: int, other_steps: int) -> dict[str, Any]:
     """Describe front-door MNIST, with what was written observed or inside the image."""
     variables = {"D": DIGIT, "W": DIGIT, "I": Image(1, 32, 32), "A": BIT}
     return {
@@ -93,7 +93,7 @@ def front_door_mnist(graph: ADMG, steps: int) -> dict[str, Any]:
         "rows": 150_000,
         "seed": 20_270,
         "images": TrainingConfig(steps=steps, batch_size=64, ema_decay=0.998),
-        "others": {"A": TrainingConfig(steps=3_000)},
+        "others": {"A": TrainingConfig(steps=other_steps)},
     }
 
 
@@ -121,8 +121,8 @@ RECIPES = {
         images=TrainingConfig(steps=500),
         others={"Digit": TrainingConfig(steps=1_000)},
     ),
-    "mnist-front-door": Recipe(**front_door_mnist(FrontDoorMNIST.graph, 6_000)),
-    "mnist-written": Recipe(**front_door_mnist(FrontDoorMNIST.written_graph, 3_500)),
+    "mnist-front-door": Recipe(**front_door_mnist(FrontDoorMNIST.graph, 6_000, 3_000)),
+    "mnist-written": Recipe(**front_door_mnist(FrontDoorMNIST.written_graph, 3_500, 1_500)),
     "colored-bars": Recipe(
         system=ColoredBarMNIST,
         graph=ColoredBarMNIST.graph,
