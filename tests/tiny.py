@@ -39,10 +39,21 @@ def make_tiny_base(folder, *, seed=0, size=8, channels=1, steps=100):
     return Path(folder)
 
 
-def make_tiny_ldm(folder, kind="AutoencoderKL", *, seed=0, steps=100):
+def make_tiny_ldm(
+    folder,
+    kind="AutoencoderKL",
+    *,
+    seed=0,
+    steps=100,
+    size=4,
+    channels=1,
+    latent_channels=3,
+    **options,
+):
     """Write a latent diffusion model with random weights as an LDMPipeline folder.
 
-    8x8 pixels, one channel, latents of 3x4x4; the autoencoder is of the kind that is named.
+    8x8 pixels, one channel, latents of 3x4x4, unless told otherwise; the autoencoder is of the
+    kind that is named.
     """
     import diffusers
 
@@ -53,9 +64,14 @@ def make_tiny_ldm(folder, kind="AutoencoderKL", *, seed=0, steps=100):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         autoencoder = getattr(diffusers, kind)(
-            in_channels=1, out_channels=1, latent_channels=3, norm_num_groups=4, **blocks
+            in_channels=channels,
+            out_channels=channels,
+            latent_channels=latent_channels,
+            norm_num_groups=4,
+            **{**blocks, **options},
         )
-        unet = tiny_unet(sample_size=4, in_channels=3, out_channels=3)
+        coded = options.get("vq_embed_dim", latent_channels)
+        unet = tiny_unet(sample_size=size, in_channels=coded, out_channels=coded)
     autoencoder.register_to_config(scaling_factor=0.7)
     scheduler = diffusers.DDIMScheduler(num_train_timesteps=steps, clip_sample=False)
     pipe = diffusers.LDMPipeline(vqvae=autoencoder, unet=unet, scheduler=scheduler)

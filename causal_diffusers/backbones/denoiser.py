@@ -158,9 +158,9 @@ def meta(network: _N) -> _N:
         return cast(_N, type(network).from_config(network.config))
 
 
-def member(folder: Path, subfolder: str, file: str) -> Path:
+def member(folder: Path, subfolder: str, file: str, *, flat: bool = True) -> Path:
     """Find a file of a base in its subfolder or, in the oldest layout, at the root."""
-    for candidate in (folder / subfolder / file, folder / file):
+    for candidate in (folder / subfolder / file, *([folder / file] if flat else [])):
         if candidate.is_file():
             return candidate
     raise CheckpointError(
@@ -231,8 +231,9 @@ def _check(unet: Mapping[str, Any], scheduler: Mapping[str, Any]) -> None:
     size = unet["sample_size"]
     if size is None:
         raise ValueError("the config of the network lacks `sample_size`. Add the image size.")
-    if not isinstance(size, int) and len(size) != 2:
-        raise ValueError(f"`sample_size` is a number, or height and width: got {size!r}.")
+    sides = list(size) if isinstance(size, (list, tuple)) else [size, size]
+    if len(sides) != 2 or not all(type(side) is int and side > 0 for side in sides):
+        raise ValueError(f"`sample_size` is a positive integer or two of them: got {size!r}.")
     if scheduler["prediction_type"] not in ("epsilon", "sample", "v_prediction"):
         raise ValueError(f"the schedule predicts an unknown {scheduler['prediction_type']!r}.")
 
@@ -244,7 +245,8 @@ def _latter(name: str) -> str:
 
 def _check_depth(config: dict[str, Any], path: Path) -> None:
     """Refuse what would take for ever to plan, even without memory."""
-    blocks, layers = config.get("down_block_types", ()), config.get("layers_per_block", 1)
+    lists = ("down_block_types", "up_block_types", "block_out_channels")
     with blame(path, "network"):
-        if len(blocks) > _MOST_LAYERS or layers > _MOST_LAYERS:
+        depth = max(len(config.get(name, ())) for name in lists)
+        if max(depth, config.get("layers_per_block", 1)) > _MOST_LAYERS:
             raise ValueError(f"more than {_MOST_LAYERS} blocks, or layers in a block")

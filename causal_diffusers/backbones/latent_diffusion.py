@@ -13,6 +13,8 @@ References:
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,12 +31,14 @@ from causal_diffusers.backbones.denoiser import (
     member,
     meta,
 )
-from causal_diffusers.backbones.files import blame
+from causal_diffusers.backbones.files import blame, read_json
 from causal_diffusers.variables import Image
 
 __all__ = ["LatentDiffusion"]
 
 _FOLDERS = "vqvae", "vae"
+_LEVELS = "block_out_channels", "down_block_types", "up_block_types"
+_MOVED = "shift_factor", "latents_mean", "latents_std"
 
 
 class LatentDiffusion(Denoiser):
@@ -72,18 +76,7 @@ class LatentDiffusion(Denoiser):
         self, unet: UNet2DModel, scheduler: DDPMScheduler, autoencoder: VQModel | AutoencoderKL
     ) -> None:
         super().__init__(unet, scheduler)
-        taken, given = autoencoder.config["in_channels"], autoencoder.config["out_channels"]
-        if taken != given or taken not in (1, 3):
-            raise ValueError(
-                f"the autoencoder turns {taken} channels into {given}: it should turn grey or RGB "
-                "images into their like."
-            )
-        made = _latent_channels(autoencoder)
-        if made != self.shape[0]:
-            raise ValueError(
-                f"the autoencoder makes latents of {made} channels, and the network denoises "
-                f"{self.shape[0]}. They belong to different models."
-            )
+        _check(autoencoder.config, _latent_channels(autoencoder), self.shape[0])
         self.autoencoder = autoencoder.requires_grad_(False).eval()
 
     @property
@@ -96,7 +89,9 @@ class LatentDiffusion(Denoiser):
     @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:
         """Give the scaled latents of images; see `Denoiser.encode`."""
-        encoded: Any = self.autoencoder.encode(cast(torch.FloatTensor, images.to(self._dtype)))
+        with torch.autocast(images.device.type, enabled=False):  # as it is when it samples
+            pixels = cast(torch.FloatTensor, images.to(self._dtype))
+            encoded: Any = self.autoencoder.encode(pixels)
         quantized = isinstance(self.autoencoder, VQModel)
         latents = encoded.latents if quantized else encoded.latent_dist.mode()
         return self._scale * latents.to(images.dtype)
@@ -104,8 +99,9 @@ class LatentDiffusion(Denoiser):
     @torch.no_grad()
     def decode(self, x_0: Tensor) -> Tensor:
         """Give the images of scaled latents, in [-1, 1]; see `Denoiser.decode`."""
-        latents = (x_0 / self._scale).to(self._dtype)
-        decoded: Any = self.autoencoder.decode(cast(torch.FloatTensor, latents))
+        with torch.autocast(x_0.device.type, enabled=False):
+            latents = cast(torch.FloatTensor, (x_0 / self._scale).to(self._dtype))
+            decoded: Any = self.autoencoder.decode(latents)
         return decoded.sample.clamp(-1, 1).to(x_0.dtype)
 
     @property
@@ -125,7 +121,7 @@ class LatentDiffusion(Denoiser):
     def weights_of(cls, folder: Path) -> tuple[Path, ...]:
         """Find the weights of the denoiser and of the autoencoder; see `Backbone.weights_of`."""
         name = next((name for name in _FOLDERS if (folder / name).is_dir()), _FOLDERS[0])
-        return tuple(member(folder / part, ".", WEIGHTS) for part in ("unet", name))
+        return tuple(member(folder, part, WEIGHTS, flat=False) for part in ("unet", name))
 
     @classmethod
     def load(cls, folder: Path) -> LatentDiffusion:
@@ -134,9 +130,14 @@ class LatentDiffusion(Denoiser):
         schedule = load_schedule(member(folder, "scheduler", SCHEDULE))
         kinds: dict[str, type[VQModel | AutoencoderKL]]
         kinds = {"VQModel": VQModel, "AutoencoderKL": AutoencoderKL}
-        with blame(unet.parent / "config.json", "base"):
-            denoiser = load_network(unet, {"UNet2DModel": UNet2DModel})
-            return cls(denoiser, schedule, load_network(autoencoder, kinds))
+        denoiser = load_network(unet, {"UNet2DModel": UNet2DModel})
+        with blame(autoencoder.parent / "config.json", "base"):
+            coder = load_network(autoencoder, kinds)
+            if isinstance(coder, VQModel) and "scaling_factor" not in read_json(
+                autoencoder.parent / "config.json"
+            ):  # older than that key, whose default in diffusers is that of another model
+                coder.register_to_config(scaling_factor=1.0)
+            return cls(denoiser, schedule, coder)
 
     def planned(self) -> LatentDiffusion:
         """Build the same networks on the meta device; see `Backbone.planned`."""
@@ -150,5 +151,32 @@ class LatentDiffusion(Denoiser):
 
 def _latent_channels(autoencoder: VQModel | AutoencoderKL) -> int:
     """Say how many channels the latents have."""
-    config = autoencoder.config
-    return config.get("vq_embed_dim") or config["latent_channels"]
+    if isinstance(autoencoder, VQModel) and autoencoder.config["vq_embed_dim"] is not None:
+        return autoencoder.config["vq_embed_dim"]
+    return autoencoder.config["latent_channels"]
+
+
+def _check(config: Mapping[str, Any], made: int, denoised: int) -> None:
+    """Refuse autoencoders of something else than images, or of another network's latents."""
+    taken, given = config["in_channels"], config["out_channels"]
+    if taken != given or taken not in (1, 3):
+        raise ValueError(
+            f"the autoencoder turns {taken} channels into {given}: it should turn grey or RGB "
+            "images into their like."
+        )
+    if made != denoised:
+        raise ValueError(
+            f"the autoencoder makes latents of {made} channels, and the network denoises "
+            f"{denoised}. They belong to different models."
+        )
+    levels = {name: len(config[name]) for name in _LEVELS}
+    if len(set(levels.values())) > 1:
+        raise ValueError(f"the autoencoder shrinks images otherwise than it grows them: {levels}.")
+    scale = config["scaling_factor"]
+    if type(scale) not in (int, float) or not 0 < scale < math.inf:
+        raise ValueError(f"`scaling_factor` is a positive number: got {scale!r}.")
+    if moved := [name for name in _MOVED if config.get(name) is not None]:
+        raise ValueError(
+            f"the autoencoder has {', '.join(moved)}, which `LDMPipeline` does not apply. Only "
+            "latents with a `scaling_factor` are supported."
+        )

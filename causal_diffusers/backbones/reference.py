@@ -150,7 +150,7 @@ def load_backbone(
     kinds = kinds or (LatentDiffusion, PixelDiffusion)
     files = [name for kind in kinds for name in kind.files]
     folder, repo, commit = fetch(source, revision, ["README.md", *files])
-    kind = next(kind for kind in kinds if kind.is_in(folder))
+    kind = _kind_of(folder, kinds, expected)
     weights = kind.weights_of(folder)
     digest = sha256(*weights)
     if expected is not None and digest != expected.sha256:
@@ -162,6 +162,23 @@ def load_backbone(
         )
     reference = BackboneReference(repo, commit, digest, kind.class_name, license_of(folder))
     return kind.load(folder), expected or reference
+
+
+def _kind_of(
+    folder: Path, kinds: Sequence[type[Backbone]], expected: BackboneReference | None
+) -> type[Backbone]:
+    """Choose the kind that a reference names, or else one that the folder looks like."""
+    if expected is not None:
+        fitting = [kind for kind in kinds if kind.class_name == expected.class_name]
+    else:
+        fitting = [kind for kind in kinds if kind.is_in(folder)]
+    if not fitting:
+        wanted = " or ".join(kind.class_name for kind in kinds)
+        named = "something else" if expected is None else f"a {expected.class_name}"
+        raise CheckpointError(
+            f"{folder}: the base should be a {wanted}: got {named}.", path=folder
+        )
+    return fitting[0]
 
 
 def fetch(

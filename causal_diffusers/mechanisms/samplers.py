@@ -74,7 +74,7 @@ def denoise(
         done: Advanced at every step, for a progress bar.
 
     Returns:
-        The images, in the shape of `x`.
+        What was denoised, in the shape of `x`.
 
     Raises:
         ValueError: If the sampler has not as many different time steps.

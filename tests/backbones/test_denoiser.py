@@ -16,7 +16,11 @@ from tiny import tiny_unet as unet
         ({"class_embed_type": "identity"}, "conditional on classes"),
         ({"out_channels": 2}, "turns 1 channels into 2"),
         ({"in_channels": 3, "out_channels": 6}, "turns 3 channels into 6"),
-        ({"sample_size": [8, 8, 8]}, "height and width: got"),
+        ({"sample_size": [8, 8, 8]}, "positive integer or two of them: got"),
+        ({"sample_size": [None, 8]}, "positive integer or two of them: got"),
+        ({"sample_size": "ab"}, "positive integer or two of them: got"),
+        ({"sample_size": -8}, "positive integer or two of them: got"),
+        ({"sample_size": 4.5}, "positive integer or two of them: got"),
         ({"sample_size": None}, "lacks `sample_size`"),
     ],
 )

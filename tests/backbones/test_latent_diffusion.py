@@ -1,6 +1,7 @@
 """A latent diffusion model is loaded as diffusers loads it, and makes the same images."""
 
 import json
+import math
 import shutil
 
 import pytest
@@ -16,6 +17,7 @@ from tiny import make_tiny_base, make_tiny_ldm, tiny_unet
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 KINDS = ["AutoencoderKL", "VQModel"]
+BAD_SCALES = ["0.18", None, [1.0], 0, -1.0, math.nan, math.inf, True]
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -124,6 +126,10 @@ def test_a_plan_costs_no_memory(base):
         ({"_class_name": ["VQModel"]}, "takes VQModel and AutoencoderKL"),
         ({"block_out_channels": [10**9, 8]}, "AutoencoderKL|VQModel|absurdly"),
         ({"down_block_types": ["DownEncoderBlock2D"] * 1000}, "more than 64"),
+        ({"up_block_types": ["UpDecoderBlock2D"] * 1000}, "more than 64"),
+        ({"block_out_channels": [8] * 1000}, "more than 64"),
+        *(({"scaling_factor": bad}, "`scaling_factor` is a positive") for bad in BAD_SCALES),
+        ({"shift_factor": 0.5}, "has shift_factor, which `LDMPipeline` does not apply"),
         ({"layers_per_block": 1000}, "more than 64"),
         ({"in_channels": 3}, "shape|channels"),
         ({"latent_channels": 10**7}, "absurdly large"),
@@ -135,13 +141,61 @@ def test_a_hostile_autoencoder_is_refused(base, changes, complaint):
         load_backbone(base)
 
 
+def test_an_old_vq_model_without_a_scale_has_a_scale_of_one(made, base):
+    config = json.loads((base / "vqvae" / "config.json").read_text())
+    del config["scaling_factor"]
+    (base / "vqvae" / "config.json").write_text(json.dumps(config))
+    scale = load_backbone(base)[0].autoencoder.config["scaling_factor"]
+    assert scale == (1.0 if config["_class_name"] == "VQModel" else 0.18215)
+
+
+def test_a_reference_says_of_which_kind_a_base_is(base, tmp_path):
+    """Whatever else lies in its folder, which somebody may have saved into before."""
+    make_tiny_base(base)  # over the denoiser of latents, beside its autoencoder
+    plain = make_tiny_base(tmp_path / "plain")
+    _, reference = load_backbone(plain)
+    assert type(load_backbone(base, expected=reference)[0]) is PixelDiffusion
+    with pytest.raises(CheckpointError, match="should be a LDMPipeline: got something else"):
+        load_backbone(plain, LatentDiffusion)
+    with pytest.raises(CheckpointError, match="should be a LDMPipeline: got a UNet2DModel"):
+        load_backbone(base, LatentDiffusion, expected=reference)
+
+
+def test_a_model_may_be_oblong_and_coloured_and_code_with_fewer_channels(tmp_path, generator):
+    base = make_tiny_ldm(
+        tmp_path, "VQModel", size=(4, 6), channels=3, latent_channels=5, vq_embed_dim=3
+    )
+    backbone, _ = load_backbone(base)
+    assert (backbone.shape, backbone.image) == ((3, 4, 6), Image(3, 8, 12))
+    images = torch.rand(2, 3, 8, 12, generator=generator) * 2 - 1
+    assert backbone.encode(images).shape == (2, 3, 4, 6)
+    assert backbone.decode(backbone.encode(images)).shape == images.shape
+
+
+def test_the_precision_of_training_does_not_reach_the_autoencoder(base, generator):
+    backbone, _ = load_backbone(base)
+    images = torch.rand(4, 1, 8, 8, generator=generator) * 2 - 1
+    with torch.autocast("cpu", torch.bfloat16):
+        latents = backbone.encode(images)
+        decoded = backbone.decode(latents)
+    assert torch.equal(latents, backbone.encode(images))
+    assert torch.equal(decoded, backbone.decode(latents))
+
+
+def test_networks_that_grow_images_otherwise_than_they_shrink_them_are_refused(base):
+    backbone, _ = load_backbone(base)
+    backbone.autoencoder.register_to_config(block_out_channels=(4, 8, 8))
+    with pytest.raises(ValueError, match="shrinks images otherwise than it grows them"):
+        LatentDiffusion(backbone.unet, DDPMScheduler(), backbone.autoencoder)
+
+
 def test_missing_and_foreign_weights_are_refused(base):
     state = load_file(base / "vqvae" / WEIGHTS)
     save_file({**state, "other": torch.zeros(1)}, base / "vqvae" / WEIGHTS)
     with pytest.raises(CheckpointError, match="unexpected \\['other'\\]"):
         load_backbone(base)
     (base / "vqvae" / WEIGHTS).unlink()
-    with pytest.raises(CheckpointError, match="there is no"):
+    with pytest.raises(CheckpointError, match="base: there is no vqvae/diff"):
         load_backbone(base)
 
 
