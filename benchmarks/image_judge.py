@@ -82,8 +82,9 @@ def sample_base(
     base, _ = load_backbone(repo)
     base.to(device)
     sampler = DPMSolverMultistepScheduler.from_config(base.scheduler.config)
-    noise, images = torch.randn(count, *base.image.shape, generator=spawn(seed, "base")), []
+    noise, images = torch.randn(count, *base.shape, generator=spawn(seed, "base")), []
     options = {"steps": steps, "guidance_scale": 1, "generator": spawn(seed), "done": iter([])}
     for part in noise.split(256):
-        images.append(denoise(sampler, base, part.to(device), **options).cpu())
+        denoised = denoise(sampler, base, part.to(device), **options)
+        images.append(base.decode(denoised).cpu())
     return (torch.cat(images) / 2 + 0.5).clamp(0, 1)
