@@ -4,13 +4,12 @@ Each folder is an ordinary `diffusers.DDPMPipeline`, or an `LDMPipeline` that de
 an autoencoder makes of the images. They are trained on images without labels. Run from the
 root of the repository:
 
-    python pipelines/make_bases.py mnist-ddpm --data path/to/data
+    python pipelines/make_bases.py mnist-ldm --data path/to/data
 
 | base | images | where the data folder has them |
 |---|---|---|
 | `digits-ddpm` | scikit-learn's digits, 8x8, without the 200 held out | with scikit-learn |
-| `mnist-ddpm` | MNIST, padded to 32x32 | `mnist/train-images-idx3-ubyte.gz` |
-| `mnist-ldm` | likewise, by latents of 4x8x8 | likewise |
+| `mnist-ldm` | MNIST, padded to 32x32, by latents of 4x8x8 | `mnist/train-images-idx3-ubyte.gz` |
 | `bars-ddpm` | coloured digits with a bar, 16x16 | likewise |
 | `xray-ddpm` | PneumoniaMNIST, 28x28 | `cxr/pneumoniamnist28_partial.npz` |
 | `leaf-ddpm` | apple leaves on a painted background, 32x32 | `plant/plantvillage_apple64.npz` |
@@ -100,7 +99,6 @@ def leaves(data: Path | None) -> Tensor:
 
 BASES = {
     "digits-ddpm": Base(digits, (48, 96), "epsilon", 3600, 20_260, batch=128),
-    "mnist-ddpm": Base(mnist, (24, 48, 64), "epsilon", 2600, 20_262),
     "mnist-ldm": Base(
         mnist, (48, 96), "epsilon", 3600, 20_264, batch=128, autoencoder=(8, 16, 32)
     ),
