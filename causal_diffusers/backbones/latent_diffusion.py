@@ -131,11 +131,11 @@ class LatentDiffusion(Denoiser):
         kinds: dict[str, type[VQModel | AutoencoderKL]]
         kinds = {"VQModel": VQModel, "AutoencoderKL": AutoencoderKL}
         denoiser = load_network(unet, {"UNet2DModel": UNet2DModel})
-        with blame(autoencoder.parent / "config.json", "base"):
+        config = autoencoder.parent / "config.json"
+        with blame(config, "base"):
             coder = load_network(autoencoder, kinds)
-            if isinstance(coder, VQModel) and "scaling_factor" not in read_json(
-                autoencoder.parent / "config.json"
-            ):  # older than that key, whose default in diffusers is that of another model
+            if isinstance(coder, VQModel) and "scaling_factor" not in read_json(config):
+                # older than that key, whose default in diffusers is that of another model
                 coder.register_to_config(scaling_factor=1.0)
             return cls(denoiser, schedule, coder)
 

@@ -31,6 +31,7 @@ from causal_diffusers.metrics.dependence import DependenceTest, conditional_depe
 from causal_diffusers.metrics.propensity import coarse_features
 from causal_diffusers.seeding import spawn
 from causal_diffusers.training.data import Columns, Rows
+from causal_diffusers.training.distinct import distinct_rows
 from causal_diffusers.variables import Categorical, Image, Variable
 
 __all__ = ["Falsification", "TestedIndependence", "falsify"]
@@ -202,7 +203,7 @@ class _Seen:
         columns = [self.values[name] for name in names]
         if not columns:
             return torch.zeros(len(next(iter(self.values.values()))), dtype=torch.int64)
-        return torch.stack(columns, dim=1).unique(dim=0, return_inverse=True)[1]
+        return distinct_rows(columns)[1]
 
     def weights(self, fixed: Sequence[Fixing]) -> Tensor:
         r"""Compute $\prod \tilde p(r) / \hat P(r \mid mb(r))$, with shape (N,)."""
