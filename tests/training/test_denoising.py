@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from causal_diffusers import Categorical, DiffusionMechanism, Image
-from causal_diffusers.training import DenoisingObjective
+from causal_diffusers import Categorical, Confounder, Continuous, DiffusionMechanism, Image
+from causal_diffusers.training import DenoisingObjective, Rows
 from tiny import make_tiny_base, make_tiny_ldm, shake
 
 SMALL, THREE, STEPS = Image(1, 8, 8), Categorical("abc"), 20
@@ -87,3 +87,83 @@ def test_no_image_of_the_batch_matters_to_another(base, generator):
 def test_a_mechanism_without_a_variable_is_refused(base):
     with pytest.raises(ValueError, match=r'mechanism of "I" must be bound'):
         DenoisingObjective("I", DiffusionMechanism.from_pretrained(base))
+
+
+def few(generator, **more):
+    """Six rows, two of each label, whose images are alike."""
+    images, labels = 0.2 * torch.rand(6, 1, 8, 8, generator=generator) + 0.4, list("aabbcc")
+    variables = {"I": SMALL, "X": THREE} | dict.fromkeys(more, Continuous())
+    return Rows({"I": images, "X": labels, **more}, variables)
+
+
+def prepared(objective, rows):
+    objective.prepare(rows, 0, torch.device("cpu"))
+    return objective
+
+
+def noted(function, seen):
+    """Note what a function gives."""
+
+    def call(*arguments):
+        seen.append(function(*arguments))
+        return seen[-1]
+
+    return call
+
+
+def test_the_target_is_the_plain_one_without_its_noise(base, generator):
+    """Given what was noised and the parents, the two differ on average by nothing.
+
+    So their difference is orthogonal to all that could be predicted from x_t and the label,
+    here x_t itself, its cubes, the target and a constant of each label.
+    """
+    rows, seen = few(generator), []
+    many = rows.batch(torch.arange(6).repeat(4000))
+    for objective, mechanism in (make(base, condition_dropout=0.0) for _ in range(2)):
+        mechanism.predict = lambda x_t, *_: torch.zeros_like(x_t)
+        mechanism.backbone.noise = noted(mechanism.backbone.noise, seen)
+        (objective if seen else prepared(objective, rows))(many, 3)
+    (x_t, plain, _), (_, target, _), (same, *_) = seen
+    assert torch.equal(x_t, same)
+    gap, x_t = (target - plain).flatten(1), x_t.flatten(1)
+    assert gap.square().mean() > 1e-3  # there is noise
+    for part in (x_t, x_t**3, target.flatten(1), torch.ones_like(x_t)):
+        for label in range(3):
+            products = (gap * part)[many["X"] == label].mean(dim=1)
+            assert abs(products.mean()) < 5 * products.std() / len(products) ** 0.5
+
+
+def test_the_candidates_are_of_the_same_parents_or_of_all(base, generator):
+    """By their mean at the noisy end, where nothing is left of the image."""
+    rows, asked = few(generator), []
+    objective, mechanism = make(base, condition_dropout=0.5)
+    candidates = prepared(objective, rows)._candidates
+    mean = candidates.mean
+    candidates.mean = lambda *arguments: asked.append(arguments[3]) or mean(*arguments)
+    objective(rows.batch(torch.arange(6).repeat(4)), 0)
+    assert asked[0].unique().tolist() == [-1, 0, 1, 2]
+    shape = mechanism.backbone.shape
+    encoded = mechanism.backbone.encode(rows.batch(torch.arange(6))["I"])
+    found = mean(torch.randn(4, *shape), torch.zeros(4), encoded[:4], torch.tensor([0, 1, 2, -1]))
+    truth = torch.stack([*encoded.view(3, 2, *shape).mean(dim=1), encoded.mean(dim=0)])
+    torch.testing.assert_close(found, truth, rtol=1e-4, atol=1e-5)
+
+
+def test_parents_that_are_no_labels_leave_the_image_itself(base, generator):
+    mechanism = DiffusionMechanism.from_pretrained(base, rank=2)
+    mechanism.bind(SMALL, {"X": THREE, "age": Continuous()}, {})
+    objective = DenoisingObjective("I", mechanism)
+    rows = few(generator, age=torch.randn(6, generator=generator))
+    batch = rows.batch(torch.arange(6))
+    before = objective(batch, 0)
+    assert torch.equal(prepared(objective, rows)(batch, 0), before)
+
+
+def test_a_confounded_image_has_candidates_of_its_code(base, generator):
+    mechanism = DiffusionMechanism.from_pretrained(base, rank=2, codes=2)
+    mechanism.bind(SMALL, {"X": THREE}, {"U": Confounder(states=2)})
+    mechanism.reader.read = lambda images: (images[:, 0, 0, 0] > 0).long()
+    rows = few(generator)
+    batch = rows.batch(torch.arange(6))
+    keys = prepared(DenoisingObjective("I", mechanism), rows)._candidates.keys
+    assert keys.tolist() == sorted((2 * batch["X"] + mechanism.reader.read(batch["I"])).tolist())
