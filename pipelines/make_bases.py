@@ -100,7 +100,7 @@ def leaves(data: Path | None) -> Tensor:
 BASES = {
     "digits-ddpm": Base(digits, (48, 96), "epsilon", 3600, 20_260, batch=128),
     "mnist-ldm": Base(
-        mnist, (48, 96), "epsilon", 3600, 20_264, batch=128, autoencoder=(8, 16, 32)
+        mnist, (48, 96), "v_prediction", 3600, 20_264, batch=128, autoencoder=(8, 16, 32)
     ),
     "bars-ddpm": Base(bars, (32, 48), "v_prediction", 2200, 20_280, head=16),
     "xray-ddpm": Base(xrays, (16, 32, 64), "v_prediction", 2500, 20_263),
@@ -147,6 +147,7 @@ def train(base: Base, data: Path | None, output: Path, device: str = "cpu") -> N
 
 def train_denoiser(base: Base, images: Tensor, scheduler: DDPMScheduler) -> UNet2DModel:
     """Train a network to denoise images, or latents."""
+    torch.manual_seed(base.seed)
     unet = make_unet(images[0], base).to(images.device)
     descend(unet, lambda x: loss_of_v(unet, scheduler, x), images, base.steps, base.batch)
     return unet

@@ -77,12 +77,13 @@ class Candidates:
         images, sizes = self.x_0[others], self.squares[others].expand(len(x_t), -1)
         dots = x_t @ images.T
         if not self.is_all:
-            dots = torch.cat([dots, (x_t * x_0).sum(dim=1, keepdim=True)], dim=1)
-            sizes = torch.cat([sizes, x_0.square().sum(dim=1, keepdim=True)], dim=1)
+            dots = torch.cat([(x_t * x_0).sum(dim=1, keepdim=True), dots], dim=1)
+            sizes = torch.cat([x_0.square().sum(dim=1, keepdim=True), sizes], dim=1)
         noise = (1 - alpha_bar).clamp(min=torch.finfo(torch.float32).eps)
         weights = ((alpha_bar.sqrt() * dots - alpha_bar * sizes / 2) / noise).softmax(dim=1)
-        mean = weights[:, : len(images)] @ images
-        return mean if self.is_all else mean + weights[:, -1:] * x_0
+        if self.is_all:
+            return weights @ images
+        return weights[:, :1] * x_0 + weights[:, 1:] @ images
 
     def _of(self, key: int) -> slice:
         """Find the candidates with these parents."""
