@@ -151,6 +151,7 @@ class DiscoveryResult:
         bidirected: Iterable[Iterable[str]] = (),
         *,
         generator: torch.Generator,
+        on_unidentified: str = "raise",
     ) -> AveragedAnswer:
         """Average an answer over graphs drawn from the edge probabilities.
 
@@ -160,20 +161,31 @@ class DiscoveryResult:
             count: How many graphs to draw.
             bidirected: Pairs with an unobserved common cause, in all of them.
             generator: Draws the graphs.
+            on_unidentified: What to do if a graph does not determine the answer: `"raise"`, or
+                `"warn"` and leave it out, which makes the average one over the others.
 
         Returns:
-            The answers and their average. Graphs that do not determine the answer are left
-            out, with a warning that says how often that was.
+            The answers and their average.
 
         Raises:
-            NotIdentifiableError: If none of the graphs determines the answer.
+            NotIdentifiableError: If one of the graphs, or with `"warn"` all of them, does not
+                determine the answer.
+            ValueError: If `on_unidentified` is something else.
         """
+        if on_unidentified not in {"raise", "warn"}:
+            raise ValueError(f'`on_unidentified` is "raise" or "warn": got {on_unidentified!r}.')
         drawn = self.sample_graphs(count, bidirected, generator=generator)
         answers, refusal = dict[ADMG, Tensor](), None
         for graph in drawn:
             try:
                 answers[graph] = torch.as_tensor(answer(graph), dtype=torch.float64)
             except NotIdentifiableError as error:
+                if on_unidentified == "raise":
+                    error.add_note(
+                        f"So it is in {graph}, {drawn[graph]} of {count} graphs drawn. "
+                        '`on_unidentified="warn"` averages over those that determine the answer.'
+                    )
+                    raise
                 refusal = error
         if not answers and refusal is not None:
             raise refusal

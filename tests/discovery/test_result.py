@@ -171,6 +171,7 @@ def test_graphs_that_do_not_determine_the_answer_are_counted(generator):
             lambda graph: refuse_if(graph, ("A", "B")),
             40,
             generator=torch.Generator().manual_seed(0),
+            on_unidentified="warn",
         )
     assert average.refused == refused
     assert sum(average.counts.values()) == 40 - refused
@@ -180,7 +181,18 @@ def test_graphs_that_do_not_determine_the_answer_are_counted(generator):
 def test_an_answer_that_no_graph_determines_is_refused(generator):
     found = random_result(generator)
     with pytest.raises(NotIdentifiableError, match="is not identifiable"):
-        found.average(refuse_if, 5, generator=generator)
+        found.average(refuse_if, 5, generator=generator, on_unidentified="warn")
+
+
+def test_a_graph_that_does_not_determine_the_answer_is_named(generator):
+    found = DiscoveryResult(NAMES, matrix(AB=1.0), torch.zeros(4, 4))
+    with pytest.raises(NotIdentifiableError, match="is not identifiable") as refused:
+        found.average(lambda graph: refuse_if(graph, ("A", "B")), 5, generator=generator)
+    (note,) = refused.value.__notes__
+    assert note.startswith("So it is in A -> B; C; D, 5 of 5 graphs drawn.")
+    assert '`on_unidentified="warn"`' in note
+    with pytest.raises(ValueError, match=r"`on_unidentified` is .* got 'skip'"):
+        found.average(len, 5, generator=generator, on_unidentified="skip")
 
 
 def test_other_errors_are_not_swallowed(generator):
