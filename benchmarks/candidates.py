@@ -69,7 +69,7 @@ def main() -> None:
             mechanism.bind(variables["I"], {"W": DIGIT}, {})
             started = time.process_time()
             config = TrainingConfig(steps=steps, batch_size=64)
-            train_stage(objective("I", mechanism), rows, config, label=name)
+            train_stage(objective("I", mechanism), rows, config, label="I")  # the same draws
             seconds = time.process_time() - started
             drawn = mechanism.sample(
                 {"W": asked},
@@ -82,7 +82,7 @@ def main() -> None:
             print(f"{steps:5} steps towards {name:18} {right}  {seconds:6.1f} s", flush=True)
             result[f"{steps} steps, {name}"] = {"right": right.estimate, "seconds": seconds}
         first, second = (1 - result[f"{steps} steps, {name}"]["right"] for name in OBJECTIVES)
-        print(f"      wrong digits: {second / first:.2f} times")
+        print(f"      wrong digits: {second / first if first else float('nan'):.2f} times")
     if options.output:
         options.output.write_text(json.dumps(result, indent=1) + "\n")
 

@@ -109,4 +109,6 @@ class Representation(Component):
             True
         """
         chunks = images.split(max(1, _PIXELS // images[0].numel())) if len(images) else [images]
-        return torch.cat([self(c.to(self.device)).argmax(dim=1) for c in chunks]).to(images.device)
+        with torch.autocast(self.device.type, enabled=False):  # the same code at all times
+            codes = [self(chunk.to(self.device)).argmax(dim=1) for chunk in chunks]
+        return torch.cat(codes).to(images.device)

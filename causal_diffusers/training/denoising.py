@@ -6,11 +6,11 @@ bound of its likelihood:
 $$ E_{t, \varepsilon} \; w_t \, \lVert \hat v(x_t, t, pa) - v \rVert^2 , $$
 
 with the error measured in $v$, and $t$ drawn in proportion to itself: the shape of an
-image is decided at the noisy end. Where the parents are labels, the target is not the $v$ of
-the one image but its mean over all that it could have been (`candidates`), which has the
-same minimum. Where the model is one of latents, $v$ is that of the latent. A confounded
-image is denoised given its code as well, which is read from the image itself
-(`mechanisms/representation`).
+image is decided at the noisy end. Where the parents are labels and the images few enough to be
+kept, the target is not the $v$ of the one image but its mean over all that it could have
+been (`candidates`), which has the same minimum. Where the model is one of latents, $v$ is
+that of the latent. A confounded image is denoised given its code as well, which is read
+from the image itself (`mechanisms/representation`).
 
 References:
     Denoising diffusion probabilistic models (Ho, Jain & Abbeel, 2020), Sec. 3.4.
@@ -21,13 +21,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from causal_diffusers.mechanisms import DiffusionMechanism
 from causal_diffusers.mechanisms.diffusion import CODE
-from causal_diffusers.seeding import spawn
 from causal_diffusers.training.candidates import HIDDEN, Candidates
 from causal_diffusers.training.config import Descent
 from causal_diffusers.training.data import Rows
@@ -36,8 +37,9 @@ from causal_diffusers.variables import Categorical
 
 __all__ = ["DenoisingObjective"]
 
-_CANDIDATES, _NUMBERS = 2**14, 2**24  # images at most, and numbers in them
-_ENCODED = 256  # images at once
+_NUMBERS, _LEAST = 2**26, 2**8  # that are kept of all images, each counting as so many at least
+_PIXELS = 2**20  # that are encoded at once
+_EPS = torch.finfo(torch.float32).eps
 
 
 class DenoisingObjective(Objective):
@@ -76,6 +78,11 @@ class DenoisingObjective(Objective):
         self._labels = {n: len(v.labels) for n, v in known.items() if isinstance(v, Categorical)}
         self._candidates: Candidates | None = None
 
+    @property
+    def made_from(self) -> dict[str, Any]:
+        """Another target than in checkpoints of before; see `Objective.made_from`."""
+        return {"target": "candidates"}
+
     def select(self, rows: Rows) -> Rows:
         """Keep the rows in which nobody set the image; see `Objective.select`."""
         return rows.free([self.variable])
@@ -93,18 +100,22 @@ class DenoisingObjective(Objective):
 
     def prepare(self, rows: Rows, seed: int, device: torch.device) -> None:
         """Keep images that a noised one may have been; see `Objective.prepare`."""
+        from accelerate import PartialState
+
         mechanism, backbone = self._bound
-        if not set(mechanism.parents) <= set(self._labels):
+        have_labels = set(mechanism.parents) <= set(self._labels)
+        are_few = len(rows) * max(_LEAST, math.prod(backbone.shape)) <= _NUMBERS
+        if not have_labels or not are_few or math.prod(self._labels.values()) >= 2**62:
             return
         self.to(device)
-        most = min(_CANDIDATES, _NUMBERS // math.prod(backbone.shape))
-        numbers = torch.randperm(len(rows), generator=spawn(seed, self.variable, "candidates"))
-        x_0, keys = [], []
-        for part in numbers[:most].split(_ENCODED):
+        size = max(1, _PIXELS // math.prod(mechanism.variable.shape))
+        parts, x_0, keys = torch.arange(len(rows)).split(size), [], []
+        is_main = PartialState().is_main_process
+        for part in tqdm(parts, f"{self.variable}, candidates", leave=False, disable=not is_main):
             batch = {n: v.to(device) for n, v in rows.batch(part, self.columns).items()}
             x_0.append(backbone.encode(batch[self.variable]))
             keys.append(self._key(self._parents(batch), len(part)))
-        self._candidates = Candidates(torch.cat(x_0), torch.cat(keys), len(rows) <= most)
+        self._candidates = Candidates(torch.cat(x_0), torch.cat(keys))
 
     def forward(self, batch: Mapping[str, Tensor], seed: int) -> Tensor:
         """Compute the denoising loss of each row; see `Objective.forward`."""
@@ -123,7 +134,7 @@ class DenoisingObjective(Objective):
             alpha_bar = backbone.scheduler.alphas_cumprod.to(images.device)[t]
             keys = self._key(parents, len(images)).masked_fill(hidden, HIDDEN)
             mean = self._candidates.mean(x_t, alpha_bar, x_0, keys)
-            scale = (alpha_bar / (1 - alpha_bar)).sqrt().view(-1, 1, 1, 1)
+            scale = (alpha_bar / (1 - alpha_bar).clamp(min=_EPS)).sqrt().view(-1, 1, 1, 1)
             target = backbone.noise(mean, eps + scale * (x_0 - mean), t)[1]
         error = mechanism.predict(x_t, t, parents, hidden) - target
         return weight * error.float().square().flatten(1).mean(dim=1)

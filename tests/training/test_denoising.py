@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from causal_diffusers import Categorical, Confounder, Continuous, DiffusionMechanism, Image
-from causal_diffusers.training import DenoisingObjective, Rows
+from causal_diffusers.training import DenoisingObjective, Rows, denoising
 from tiny import make_tiny_base, make_tiny_ldm, shake
 
 SMALL, THREE, STEPS = Image(1, 8, 8), Categorical("abc"), 20
@@ -165,5 +165,27 @@ def test_a_confounded_image_has_candidates_of_its_code(base, generator):
     mechanism.reader.read = lambda images: (images[:, 0, 0, 0] > 0).long()
     rows = few(generator)
     batch = rows.batch(torch.arange(6))
-    keys = prepared(DenoisingObjective("I", mechanism), rows)._candidates.keys
-    assert keys.tolist() == sorted((2 * batch["X"] + mechanism.reader.read(batch["I"])).tolist())
+    candidates = prepared(DenoisingObjective("I", mechanism), rows)._candidates
+    keys = 2 * batch["X"] + mechanism.reader.read(batch["I"])
+    sizes = {key: part.stop - part.start for key, part in candidates.rows.items()}
+    assert sizes == {-1: 6, **{key: int((keys == key).sum()) for key in keys.tolist()}}
+
+
+def test_more_images_than_can_be_kept_leave_the_image_itself(base, generator, monkeypatch):
+    objective, mechanism = make(base)
+    rows = few(generator)
+    batch = rows.batch(torch.arange(6))
+    before = objective(batch, 0)
+    monkeypatch.setattr(denoising, "_LEAST", 1)
+    monkeypatch.setattr(denoising, "_NUMBERS", 6 * math.prod(mechanism.backbone.shape) - 1)
+    assert torch.equal(prepared(objective, rows)(batch, 0), before)
+    monkeypatch.setattr(denoising, "_NUMBERS", 6 * math.prod(mechanism.backbone.shape))
+    assert not torch.equal(prepared(objective, rows)(batch, 0), before)
+
+
+@pytest.mark.parametrize("end", [0.0, 1.0])
+def test_the_ends_of_a_schedule_are_finite(base, end, generator):
+    objective, mechanism = make(base)
+    mechanism.backbone.scheduler.alphas_cumprod = torch.full((STEPS,), end)
+    rows = few(generator)
+    assert prepared(objective, rows)(rows.batch(torch.arange(6)), 0).isfinite().all()
