@@ -118,7 +118,7 @@ RECIPES = {
         base="digits-ddpm",
         confounders={"U_I1_I2": Confounder(states=4), "U_Digit_Color": Confounder(states=4)},
         seed=20_310,
-        images=TrainingConfig(steps=1_500),
+        images=TrainingConfig(steps=500),
         others={"Digit": TrainingConfig(steps=1_000)},
     ),
     "mnist-front-door": Recipe(**front_door_mnist(FrontDoorMNIST.graph, 6_000, 3_000)),
