@@ -20,12 +20,7 @@ from pathlib import Path
 import torch
 from image_judge import train_reader
 
-from causal_diffusers import (
-    Categorical,
-    DiffusionMechanism,
-    Image,
-    TrainingConfig,
-)
+from causal_diffusers import Categorical, DiffusionMechanism, Image, TrainingConfig
 from causal_diffusers.mechanisms import SamplingOptions
 from causal_diffusers.metrics import classifier_agreement
 from causal_diffusers.systems import FrontDoorDigits, FrontDoorMNIST

@@ -29,7 +29,7 @@ from causal_diffusers import hub, notebook
 from causal_diffusers.blueprint import Blueprint
 from causal_diffusers.graphs import ADMG
 from causal_diffusers.inference import Sample, sample
-from causal_diffusers.inference.answerable import check_answerable
+from causal_diffusers.inference.answerable import check_answerable, check_on_unidentified
 from causal_diffusers.mechanisms import (
     CategoricalMechanism,
     ConfounderPrior,
@@ -371,8 +371,7 @@ def _check_options(on_unidentified: str, output_type: str, generator: object) ->
             f"`generator` must be one `torch.Generator`: got a {type(generator).__name__}. One is "
             "enough for all draws of a call; for a seed of its own each, call once for each."
         )
-    if on_unidentified not in {"raise", "warn"}:
-        raise ValueError(f'`on_unidentified` is "raise" or "warn": got {on_unidentified!r}.')
+    check_on_unidentified(on_unidentified)
     if output_type not in {"pil", "np", "pt"}:
         raise ValueError(f'`output_type` is "pil", "np" or "pt": got {output_type!r}.')
 

@@ -24,6 +24,7 @@ from torch import Tensor
 from causal_diffusers.discovery.acyclic import acyclic_graph, draw_acyclic
 from causal_diffusers.errors import NotIdentifiableError
 from causal_diffusers.graphs import ADMG
+from causal_diffusers.inference.answerable import check_on_unidentified
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -172,8 +173,7 @@ class DiscoveryResult:
                 determine the answer.
             ValueError: If `on_unidentified` is something else.
         """
-        if on_unidentified not in {"raise", "warn"}:
-            raise ValueError(f'`on_unidentified` is "raise" or "warn": got {on_unidentified!r}.')
+        check_on_unidentified(on_unidentified)
         drawn = self.sample_graphs(count, bidirected, generator=generator)
         answers, refusal = dict[ADMG, Tensor](), None
         for graph in drawn:

@@ -19,7 +19,7 @@ from causal_diffusers.query import Query
 from causal_diffusers.scm import StructuralCausalModel
 from causal_diffusers.variables import Experiment
 
-__all__ = ["check_answerable"]
+__all__ = ["check_answerable", "check_on_unidentified"]
 
 
 def check_answerable(
@@ -70,3 +70,22 @@ def check_answerable(
             f'`{query}` would sample it. Set it (`do={{"{lost[0]}": ...}}`), or train on rows '
             "in which it is free."
         )
+
+
+def check_on_unidentified(choice: str) -> None:
+    """Refuse what is no answer to: what if the graph does not determine the answer?
+
+    Arguments:
+        choice: `"raise"` or `"warn"`.
+
+    Raises:
+        ValueError: If it is something else.
+
+    Example:
+        >>> check_on_unidentified("ignore")
+        Traceback (most recent call last):
+        ...
+        ValueError: `on_unidentified` is "raise" or "warn": got 'ignore'.
+    """
+    if choice not in {"raise", "warn"}:
+        raise ValueError(f'`on_unidentified` is "raise" or "warn": got {choice!r}.')
